@@ -1,0 +1,120 @@
+"""What can go wrong, in the user's words.
+
+Every failure that a user can cause or cure is a `Seq2xError`: it says *where*, *what was found*, *what was
+expected* and *what to do*, in two lines at most, and carries the exit code of the command line.
+Anything else that escapes is our own bug (exit code 1).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "BusyError",
+    "DataError",
+    "DeviceError",
+    "DivergedError",
+    "FolderError",
+    "OutOfMemory",
+    "Seq2xError",
+    "StorageError",
+    "Stopped",
+    "UsageError",
+    "escape",
+    "nearest",
+]
+
+_LIMIT = 2000  # bytes of one message: an error must not become a flood
+
+
+class Seq2xError(Exception):
+    """Base of all expected failures.
+
+    `where` is a file with its line, a setting or a folder; `found` what is there; `expected` and `todo` may be
+    empty. `str(error)` is the whole message: `where: found; expected ...; todo`, control characters escaped.
+    """
+
+    exit_code = 1
+
+    def __init__(self, where: str, found: str, expected: str = "", todo: str = "") -> None:
+        self.where, self.found, self.expected, self.todo = where, found, expected, todo
+        parts = [found, f"expected {expected}" if expected else "", todo]
+        text = f"{where}: " + "; ".join(part for part in parts if part)
+        super().__init__(escape(text)[:_LIMIT])
+
+
+class UsageError(Seq2xError):
+    """A wrong command line or setting."""
+
+    exit_code = 2
+
+
+class DataError(Seq2xError):
+    """Something is wrong in the user's data; `where` is `file:line` wherever a line is to blame."""
+
+    exit_code = 3
+
+
+class FolderError(Seq2xError):
+    """A run folder that cannot be trusted: missing, damaged, hostile or from the future."""
+
+    exit_code = 4
+
+
+class StorageError(Seq2xError):
+    """The disk refused: full, read-only, gone."""
+
+    exit_code = 5
+
+
+class DivergedError(Seq2xError):
+    """Training met values that are not finite too often to go on."""
+
+    exit_code = 6
+
+
+class OutOfMemory(Seq2xError):
+    """Not enough memory, also after splitting the batch."""
+
+    exit_code = 7
+
+
+class DeviceError(Seq2xError):
+    """The device asked for is absent or dead."""
+
+    exit_code = 8
+
+
+class BusyError(Seq2xError):
+    """Another process works in this run folder."""
+
+    exit_code = 9
+
+
+class Stopped(Seq2xError):
+    """A signal ended the work after it was saved; the exit code is 128 + the signal's number."""
+
+    def __init__(self, where: str, found: str, signal: int) -> None:
+        super().__init__(where, found)
+        self.exit_code = 128 + signal
+
+
+def escape(text: str) -> str:
+    r"""`text` with every control character and bidirectional mark made visible (`\x1b`), line ends kept.
+
+    >>> escape("a\x1b[31mb")
+    'a\\x1b[31mb'
+    """
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint for an unknown name: `did you mean "beam_size"?`, or the known names if none is near.
+
+    >>> nearest("learnign_rate", ["learning_rate", "layers"])
+    'did you mean "learning_rate"?'
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f'did you mean "{close[0]}"?' if close else f"known: {', '.join(names)}"
