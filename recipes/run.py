@@ -1,0 +1,185 @@
+"""Train a recipe, evaluate it, and append what came out to `results.jsonl`.
+
+    python recipes/run.py cmudict --out ~/runs/cmudict     # resumes where it was stopped
+    python recipes/run.py --table                          # README.md's table from results.jsonl alone
+    python recipes/run.py --list
+
+Needs the installed package and the data, found through the environment variable SEQ2X_DATA.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results.jsonl"
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Test:
+    """One set to evaluate on: a file of the data, which columns, which of its lines, and the metrics to report."""
+
+    name: str
+    file: str
+    metrics: Sequence[str]
+    reverse: bool = False
+    tokenised: bool = False
+    keep: Callable[[Sequence[Pair]], Iterable[Pair]] = tuple
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a recipe is judged by; the settings stand in NAME.toml."""
+
+    published: str
+    tests: Sequence[Test]
+
+
+def _words_of_cmudict(seen: bool) -> Callable[[Sequence[Pair]], Iterable[Pair]]:
+    def keep(pairs: Sequence[Pair]) -> Iterable[Pair]:
+        train = {source for source, _ in _pairs("g2p/cmudict/train.tsv.gz")}
+        return [pair for pair in pairs if (pair[0] in train) == seen]
+
+    return keep
+
+
+_TOKENISED = [
+    Test("dev", "mt/multi30k/en-de.lc.norm.tok/dev.tsv", ["bleu", "chrf"], tokenised=True),
+    Test("devtest", "mt/multi30k/en-de.lc.norm.tok/devtest.tsv", ["bleu", "chrf"], tokenised=True),
+]
+_RAW = [
+    Test("dev", "mt/multi30k/en-de/dev.tsv", ["bleu", "chrf"]),
+    Test("devtest", "mt/multi30k/en-de/devtest.tsv", ["bleu", "chrf"]),
+]
+
+RECIPES = {
+    "cmudict": Recipe(
+        "Transformer 22.1 % word errors (Yolchuyeva et al. 2019, another split)",
+        [
+            Test("dev, unseen words", "g2p/cmudict/dev.tsv", ["word_errors", "per"], keep=_words_of_cmudict(False)),
+            Test("dev, words of train", "g2p/cmudict/dev.tsv", ["word_errors", "per"], keep=_words_of_cmudict(True)),
+        ],
+    ),
+    "multi30k-en-de-tiny": Recipe("41.02 BLEU, 2016 test, tokenised (Wu et al. 2021)", _TOKENISED),
+    "multi30k-en-de-gru-attention": Recipe("28.3 BLEU de-en, 2016 test (bentrevett/pytorch-seq2seq)", _TOKENISED),
+    "multi30k-en-de-gru-context": Recipe("20.6 BLEU de-en, 2016 test (bentrevett/pytorch-seq2seq)", _TOKENISED),
+    "multi30k-en-de-fast": Recipe("36.3 BLEU on dev after 14 minutes (transformers' MarianMTModel here)", _RAW),
+    "tatoeba-en-zh": Recipe("-", [Test("dev", "mt/tatoeba_en-zh/dev.tsv", ["bleu", "chrf"])]),
+    "tatoeba-zh-en": Recipe("-", [Test("dev", "mt/tatoeba_en-zh/dev.tsv", ["bleu", "chrf"], reverse=True)]),
+}
+
+
+def _data(name: str) -> Path:
+    root = os.environ.get("SEQ2X_DATA")
+    if not root:
+        sys.exit("SEQ2X_DATA is not set: it names the folder that holds g2p/, mt/, ...")
+    return Path(root) / name
+
+
+def _pairs(file: str, reverse: bool = False) -> list[Pair]:
+    raw = _data(file).read_bytes()
+    text = (gzip.decompress(raw) if file.endswith(".gz") else raw).decode("utf-8")
+    rows = [tuple(line.split("\t")) for line in text.split("\n") if line]
+    return [(b, a) if reverse else (a, b) for a, b in rows]
+
+
+def _seq2x(*arguments: str) -> str:
+    """Run the command line as a user would; its progress goes to the terminal."""
+    done = subprocess.run([sys.executable, "-m", "seq2x", *arguments], stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"seq2x {' '.join(arguments)} ended with exit code {done.returncode}")
+    return done.stdout
+
+
+def _evaluate(run: Path, test: Test) -> dict[str, object]:
+    """Metrics of one test set, through `seq2x evaluate` on raw strings."""
+    file = run / "tests" / f"{test.name.replace(', ', '-').replace(' ', '-')}.tsv"
+    file.parent.mkdir(exist_ok=True)
+    rows = list(test.keep(_pairs(test.file, test.reverse)))
+    file.write_text("".join(f"{source}\t{target}\n" for source, target in rows), encoding="utf-8")
+    extra = ["--bleu-tokenize", "none"] if test.tokenised else []
+    results = json.loads(_seq2x("evaluate", str(run), str(file), "--json", *extra))["results"]
+    return {"items": len(rows), **{name: results[name] for name in test.metrics}}
+
+
+def train(name: str, out: Path, extra: Sequence[str]) -> None:
+    """Train recipe `name` into `out`, or go on where it was stopped; evaluate; append the result."""
+    recipe = RECIPES[name]
+    _seq2x("train", str(HERE / f"{name}.toml"), "--out", str(out), *extra)
+    info = json.loads(_seq2x("info", str(out), "--json"))
+    began = time.monotonic()
+    tests = {test.name: _evaluate(out, test) for test in recipe.tests}
+    commit = subprocess.run(["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    row = {
+        "recipe": name,
+        "commit": commit.stdout.strip(),
+        "seed": info["settings"]["seed"],
+        "steps": info["step"],
+        "parameters": info["parameters"],
+        "train_seconds": round(info["train_seconds"]),
+        "evaluate_seconds": round(time.monotonic() - began),
+        "published": recipe.published,
+        "tests": tests,
+        "versions": info["versions"],
+    }
+    with RESULTS.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    write_table()
+    print(json.dumps(row, ensure_ascii=False, indent=2))
+
+
+def write_table() -> None:
+    """The table in README.md between its two marks, from results.jsonl alone; the last run of a recipe and seed counts."""
+    rows = [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()] if RESULTS.exists() else []
+    newest = {(row["recipe"], row["seed"]): row for row in rows}
+    lines = [
+        "| recipe | test set (items) | result [95 % interval] | published | steps | minutes | parameters | seed | commit |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for (name, seed), row in sorted(newest.items()):
+        for test, values in row["tests"].items():
+            scores = "; ".join(
+                f"{metric} {value['value']:.2f} [{value['interval'][0]:.2f}-{value['interval'][1]:.2f}]"
+                for metric, value in values.items()
+                if metric != "items"
+            )
+            lines.append(
+                f"| `{name}` | {test} ({values['items']:,}) | {scores} | {row['published']} | {row['steps']:,} "
+                f"| {row['train_seconds'] / 60:.0f} | {row['parameters'] / 1e6:.1f} M | {seed} | {row['commit']} |"
+            )
+    readme = HERE / "README.md"
+    before, _, rest = readme.read_text(encoding="utf-8").partition("<!-- table -->\n")
+    _, _, after = rest.partition("<!-- /table -->")
+    table = "\n".join(lines) + "\n"
+    readme.write_text(f"{before}<!-- table -->\n{table}<!-- /table -->{after}", encoding="utf-8")
+
+
+def main() -> None:
+    """See the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("recipe", nargs="?", choices=sorted(RECIPES))
+    parser.add_argument("--out", type=Path, help="run folder (default: runs/RECIPE)")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--table", action="store_true")
+    arguments, extra = parser.parse_known_args()
+    if arguments.table:
+        write_table()
+    elif arguments.recipe is None or arguments.list:
+        for name, recipe in RECIPES.items():
+            print(f"{name:32} published: {recipe.published}")
+    else:
+        train(arguments.recipe, arguments.out or Path("runs") / arguments.recipe, extra)
+
+
+if __name__ == "__main__":
+    main()
