@@ -1,0 +1,1 @@
+"""Mathematics only: numbers in, tensors out. Nothing here knows settings, text or files."""
