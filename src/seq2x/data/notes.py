@@ -1,0 +1,50 @@
+"""What a reader noticed on its way and did not make an error of: counted, with the first places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+__all__ = ["FIRST", "Notes"]
+
+FIRST = 10  # places kept of each kind: enough to look at, never a flood
+
+_TEXTS = {
+    "bom": "byte order mark at the start of the file, dropped",
+    "carriage_return": "carriage return inside a line, read as a blank",
+    "line_separator": "U+2028, U+2029, U+0085, VT or FF inside a line, kept as content",
+    "bad_utf8": "line that is not UTF-8, skipped",
+    "empty_source": "pair with an empty source, left out",
+    "empty_target": "pair with an empty target, left out",
+    "blank": "blank line, left out",
+    "header": "header row, not read as data",
+    "source_too_long": "source above max_source_length, set aside",
+    "target_too_long": "target above max_target_length, set aside",
+}
+
+
+@dataclass(slots=True)
+class Notes:
+    """Counts by kind and the first ten places (`file:line`) of each. `read` is how many records were seen."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    places: dict[str, list[str]] = field(default_factory=dict)
+    read: int = 0
+
+    def add(self, kind: str, file: str, line: int, count: int = 1) -> None:
+        """Count `kind` once more (or `count` times), at line `line` of `file`."""
+        self.counts[kind] = self.counts.get(kind, 0) + count
+        places = self.places.setdefault(kind, [])
+        if len(places) < FIRST:
+            places.append(f"{file}:{line}")
+
+    def lines(self) -> Iterator[str]:
+        """One readable line for each kind: how many, of what, and where first."""
+        for kind, count in self.counts.items():
+            where = ", ".join(self.places[kind]) + (", ..." if count > len(self.places[kind]) else "")
+            yield f"{count:,} x {_TEXTS.get(kind, kind)} ({where})"
+
+    def summary(self) -> str:
+        """All counts in one line, for the error that nothing is left."""
+        counts = ", ".join(f"{count:,} x {_TEXTS.get(kind, kind)}" for kind, count in self.counts.items())
+        return f"{self.read:,} records read" + (f": {counts}" if counts else "")

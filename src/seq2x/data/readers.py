@@ -1,0 +1,241 @@
+"""Examples out of files: TSV, two files side by side ("lines"), JSON lines; each of them gzipped or not.
+
+    columns = sniff(["pairs.tsv"])                 # what each column is taken for, and why
+    for example in read(["pairs.tsv"], columns): ...
+
+Every complaint names `file:line`. TSV has no quoting: a quotation mark is content, a TAB always ends a cell.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any, TypeAlias
+
+from seq2x.data.alignment import find_slip
+from seq2x.data.columns import Columns, Key
+from seq2x.data.lines import MAX_LINE_BYTES, BadUtf8, PathLike, count_lines, display, iter_lines
+from seq2x.data.notes import Notes
+from seq2x.data.records import parse_record
+from seq2x.errors import DataError
+from seq2x.types import Example
+
+__all__ = ["Problem", "check_counts", "groups", "merge", "read", "read_inputs"]
+
+Problem: TypeAlias = Callable[[DataError], None]
+"""What to do with a record that cannot be read; without one, the error is raised."""
+
+_Line: TypeAlias = tuple[int, str | None]
+
+
+def read(
+    paths: Sequence[PathLike],
+    columns: Columns,
+    notes: Notes | None = None,
+    *,
+    max_line_bytes: int = MAX_LINE_BYTES,
+    on_bad_utf8: BadUtf8 = "error",
+    keep_empty: bool = False,
+    problem: Problem | None = None,
+) -> Iterator[Example]:
+    """Every example of `paths`, in order, in constant memory.
+
+    A pair with an empty side is left out and counted in `notes` with its first lines; with `keep_empty` it is
+    given, so that N records are N examples (an empty target is then `targets == ("",)` or fewer of several).
+    """
+    notes = Notes() if notes is None else notes
+
+    def lines(path: PathLike) -> Iterator[_Line]:
+        return iter_lines(path, notes, max_line_bytes=max_line_bytes, on_bad_utf8=on_bad_utf8)
+
+    for group in groups(paths, columns):
+        name = display(group[0])
+        if columns.format == "lines":
+            found = _side_by_side(group, columns, [lines(path) for path in group])
+        elif columns.format == "tsv":
+            found = _tsv(name, lines(group[0]), columns, notes, problem)
+        else:
+            found = _jsonl(name, lines(group[0]), columns, notes, problem)
+        for example in found:
+            notes.read += 1
+            if kept := _whole(example, name, notes, keep_empty):
+                yield kept
+
+
+def read_inputs(
+    paths: Iterable[PathLike] = ("-",),
+    notes: Notes | None = None,
+    *,
+    max_line_bytes: int = MAX_LINE_BYTES,
+    on_bad_utf8: BadUtf8 = "error",
+) -> Iterator[str]:
+    """Raw inputs for prediction, one a line: a blank line stays blank, a skipped one becomes blank, none is lost.
+
+    From a pipe or a terminal each line is given as soon as it is there.
+    """
+    for path in paths:
+        for _, text in iter_lines(path, notes, max_line_bytes=max_line_bytes, on_bad_utf8=on_bad_utf8):
+            yield "" if text is None else text
+
+
+def groups(paths: Sequence[PathLike], columns: Columns) -> list[tuple[PathLike, ...]]:
+    """Files that are read together: all of them side by side, or each by itself."""
+    return [tuple(paths)] if columns.format == "lines" else [(path,) for path in paths]
+
+
+def merge(examples: Iterable[Example]) -> list[Example]:
+    """Examples with the same source become one with several right outputs, in order of first appearance."""
+    merged: dict[str, Example] = {}
+    for example in examples:
+        known = merged.get(example.source)
+        if known is None:
+            merged[example.source] = example
+        else:
+            targets = tuple(dict.fromkeys(known.targets + example.targets))
+            merged[example.source] = Example(known.source, targets, known.line, known.extras)
+    return list(merged.values())
+
+
+def _whole(example: Example, name: str, notes: Notes, keep_empty: bool) -> Example | None:
+    """The example without empty targets among several; None, counted, if one side is empty."""
+    targets = (
+        tuple(target for target in example.targets if target.strip()) if len(example.targets) > 1 else example.targets
+    )
+    if example.source.strip() and targets and targets[0].strip():
+        if len(targets) == len(example.targets):
+            return example
+        return Example(example.source, targets, example.line, example.extras)
+    if keep_empty:
+        return Example(example.source, targets or ("",), example.line, example.extras)
+    has_target = bool(targets) and bool(targets[0].strip())
+    kind = "empty_target" if example.source.strip() else "empty_source" if has_target else "blank"
+    notes.add(kind, name, example.line)
+    return None
+
+
+# ------------------------------------------------------------------ TSV
+
+
+def _tsv(
+    name: str, lines: Iterator[_Line], columns: Columns, notes: Notes, problem: Problem | None
+) -> Iterator[Example]:
+    source, targets = ([int(key) - 1 for key in keys] for keys in (columns.source, columns.targets))
+    used = {*source, *targets}
+    others = [i for i in range(columns.width) if i not in used]
+    titles = columns.names or [str(i + 1) for i in range(columns.width)]
+    simple = len(source) == 1 and len(targets) == 1 and not others
+    for number, text in lines:
+        if text is None:
+            continue
+        cells = text.split("\t")
+        if len(cells) != columns.width:
+            if not text.strip():
+                yield Example("", ("",), number)
+                continue
+            _report(_wrong_width(name, number, columns.width, len(cells)), problem)
+            continue
+        if number == 1 and columns.header and tuple(cells) == columns.names:
+            notes.add("header", name, 1)
+            continue
+        if simple:
+            yield Example(cells[source[0]], (cells[targets[0]],), number)
+        else:
+            extras = {titles[i]: cells[i] for i in others}
+            joined = " ".join([cells[i] for i in source])
+            yield Example(joined if joined.strip() else "", tuple([cells[i] for i in targets]), number, extras)
+
+
+def _wrong_width(name: str, line: int, expected: int, found: int) -> DataError:
+    tab = " (no TAB)" if found == 1 else ""
+    return DataError(
+        f"{name}:{line}",
+        f"found {found} column{'s' * (found > 1)}{tab}",
+        f"{expected}",
+        f'"seq2x check {name}" lists all such lines',
+    )
+
+
+def _report(error: DataError, problem: Problem | None) -> None:
+    if problem is None:
+        raise error
+    problem(error)
+
+
+# ------------------------------------------------------------------ JSON lines
+
+
+def _jsonl(
+    name: str, lines: Iterator[_Line], columns: Columns, notes: Notes, problem: Problem | None
+) -> Iterator[Example]:
+    for number, text in lines:
+        if text is None:
+            continue
+        if not text.strip():
+            yield Example("", ("",), number)
+            continue
+        try:
+            yield _from_record(parse_record(text), columns, number)
+        except ValueError as error:
+            _report(DataError(f"{name}:{number}", str(error)), problem)
+
+
+def _from_record(record: Mapping[str, Any], columns: Columns, line: int) -> Example:
+    """A list of texts is one source, joined by blanks, or several right outputs. ValueError, in words, where a key is
+    missing or holds no text."""
+    source = " ".join(text for key in columns.source for text in _texts(record, key))
+    targets = [text for key in columns.targets for text in _texts(record, key)]
+    used = {*columns.source, *columns.targets}
+    extras = {
+        key: value if isinstance(value, str) else json.dumps(value) for key, value in record.items() if key not in used
+    }
+    return Example(source, tuple(targets or [""]), line, extras)
+
+
+def _texts(record: Mapping[str, Any], key: Key) -> list[str]:
+    if key not in record:
+        raise ValueError(f'no key "{key}"; keys found: {", ".join(map(str, record)) or "none"}')
+    value = record[str(key)]
+    texts = value if isinstance(value, list) else [value]
+    for text in texts:
+        if not isinstance(text, str):
+            found = "null" if text is None else type(text).__name__
+            raise ValueError(f'"{key}" holds {found}; expected text')
+    return list(texts)
+
+
+# ------------------------------------------------------------------ files side by side
+
+
+def _side_by_side(paths: Sequence[PathLike], columns: Columns, sides: Sequence[Iterator[_Line]]) -> Iterator[Example]:
+    source, targets = ([int(key) - 1 for key in keys] for keys in (columns.source, columns.targets))
+    for number, row in enumerate(zip_longest(*sides), 1):
+        if None in row:
+            check_counts(paths)
+            raise DataError(
+                f"{display(paths[0])}:{number}", "files of different length"
+            )  # standard input: no second look
+        texts = [text for _, text in row]
+        if None in texts:
+            continue  # not UTF-8 on one side, skipped and noted: the pair goes as a whole
+        plain = [text or "" for text in texts]
+        joined = " ".join(plain[i] for i in source)
+        yield Example(joined if joined.strip() else "", tuple(plain[i] for i in targets), number)
+
+
+def check_counts(paths: Sequence[PathLike]) -> int:
+    """How many records all of `paths` have. DataError with every count and the first likely slip if they differ."""
+    if "-" in map(str, paths):
+        return 0
+    counts = [count_lines(path) for path in paths]
+    if len(set(counts)) == 1:
+        return counts[0]
+    listed = ", ".join(f"{display(path)} has {count:,} lines" for path, count in zip(paths, counts, strict=True))
+    other = next(i for i, count in enumerate(counts) if count != counts[0])
+    slip = find_slip(_lengths(paths[0]), _lengths(paths[other]))
+    todo = f"first likely slip near line {slip:,} (length ratio jumps)"
+    raise DataError(f"{display(paths[0])}:{slip}", listed, "as many lines in each", todo)
+
+
+def _lengths(path: PathLike) -> list[int]:
+    return [len(text or "") for _, text in iter_lines(path, on_bad_utf8="skip")]

@@ -1,0 +1,233 @@
+"""What a set of files holds, decided from what they say of themselves. An ambiguous file is an error with both
+readings, never a guess."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import islice
+from typing import Literal
+
+from seq2x.data.columns import Columns, Format, Key, header_roles, is_language_pair, parse_columns, role_of
+from seq2x.data.lines import MAX_LINE_BYTES, PathLike, display, iter_lines
+from seq2x.data.readers import check_counts
+from seq2x.data.records import parse_record
+from seq2x.errors import DataError, UsageError
+
+__all__ = ["sniff"]
+
+_HEAD = 1000  # lines looked at
+
+
+def sniff(
+    paths: Sequence[PathLike],
+    format: Literal["auto", "tsv", "lines", "jsonl"] = "auto",
+    columns: str = "auto",
+    *,
+    max_line_bytes: int = MAX_LINE_BYTES,
+) -> Columns:
+    """What each column of `paths` is taken for, with the reasons in words.
+
+    Raises DataError (exit 3) for an empty or ambiguous file, UsageError for `columns` that cannot be.
+    """
+    if not paths:
+        raise UsageError("files", "none given", "a TSV file, a JSONL file, or a source file and a target file")
+    asked = parse_columns(columns)
+    if "-" in map(str, paths):
+        return _unseen(format, asked)
+    heads = [_head(path, max_line_bytes) for path in paths]
+    kind, reason = _format(paths, heads, format)
+    if kind == "lines":
+        if len(paths) < 2:
+            raise UsageError("format", "lines with one file", "a source file and a target file")
+        count = check_counts(paths)
+        return _side_by_side(paths, asked, (reason, f"{count:,} lines in each file"))
+    if kind == "jsonl":
+        return _jsonl(paths[0], heads[0], asked, (reason,))
+    return _tsv(paths, heads, asked, (reason,))
+
+
+def _head(path: PathLike, max_line_bytes: int) -> list[tuple[int, str]]:
+    """The first lines that are not blank, with their numbers. DataError if there is none."""
+    found = iter_lines(path, max_line_bytes=max_line_bytes, on_bad_utf8="skip")
+    head = [(number, text) for number, text in islice(found, _HEAD) if text is not None and text.strip()]
+    if not head:
+        head = [(number, text) for number, text in found if text is not None and text.strip()][:1]
+    if not head:
+        raise DataError(display(path), f"no examples in {display(path)} (nothing but blank lines, or nothing at all)")
+    return head
+
+
+def _unseen(format: str, asked: tuple[tuple[Key, ...], tuple[Key, ...]] | None) -> Columns:
+    """Standard input is read once, so it cannot be looked at first: all has to be said."""
+    if format == "auto" or (asked is None and format == "jsonl"):
+        todo = "say --format tsv (or jsonl with --columns), or save it to a file"
+        raise UsageError("standard input", "its format is not known", todo=todo)
+    source, targets = asked or ((1,), (2,))
+    if format == "jsonl":
+        return Columns("jsonl", source, targets, reasons=("as told",))
+    width = max(int(key) for key in (*source, *targets) if isinstance(key, int))
+    return Columns("tsv" if format == "tsv" else "lines", source, targets, width=width, reasons=("as told",))
+
+
+def _format(paths: Sequence[PathLike], heads: Sequence[list[tuple[int, str]]], format: str) -> tuple[Format, str]:
+    names = " and ".join(display(path) for path in paths)
+    if format == "tsv":
+        return "tsv", "format: TSV, as told"
+    if format == "lines":
+        return "lines", "format: one record a line in each file, as told"
+    if format == "jsonl":
+        return "jsonl", "format: JSON lines, as told"
+    if all(_is_jsonl(path, head) for path, head in zip(paths, heads, strict=True)):
+        return "jsonl", f"{names}: JSON lines (every line begins like an object)"
+    with_tab = [_mostly_tabs(head) for head in heads]
+    if all(with_tab) and len(paths) == 2 and "tsv" not in display(paths[0]):
+        readings = "two TSV files, or a source file and a target file that hold TABs"
+        raise DataError(
+            names, "both have TABs in their lines", todo=f"this may be {readings}: say --format tsv or --format lines"
+        )
+    if all(with_tab):
+        return "tsv", f"{names}: TSV (TABs between columns)"
+    if len(paths) == 2:
+        return "lines", f"{display(paths[0])} is the source and {display(paths[1])} the target, line by line"
+    if len(paths) > 2:
+        todo = "say --format lines if the first is the source and the others are right outputs"
+        raise DataError(names, f"{len(paths)} files, not all with TABs", todo=todo)
+    line, text = heads[0][0]
+    separator = next(
+        (name for mark, name in ((",", "commas"), (";", "semicolons"), ("|||", "|||")) if mark in text), ""
+    )
+    hint = f"; are the columns separated by {separator}?" if separator else ""
+    raise DataError(
+        f"{names}:{line}", f"found 1 column (no TAB){hint}", "source TAB target", "or give a source and a target file"
+    )
+
+
+def _mostly_tabs(head: list[tuple[int, str]]) -> bool:
+    return 2 * sum("\t" in text for _, text in head) > len(head)
+
+
+def _is_jsonl(path: PathLike, head: list[tuple[int, str]]) -> bool:
+    name = display(path).lower().removesuffix(".gz")
+    if name.endswith((".jsonl", ".ndjson", ".json")):
+        return True
+    return all(text.lstrip().startswith("{") and text.rstrip().endswith("}") for _, text in head) and not _mostly_tabs(
+        head
+    )
+
+
+# ------------------------------------------------------------------ TSV
+
+
+def _tsv(
+    paths: Sequence[PathLike],
+    heads: Sequence[list[tuple[int, str]]],
+    asked: tuple[tuple[Key, ...], tuple[Key, ...]] | None,
+    reasons: tuple[str, ...],
+) -> Columns:
+    name = display(paths[0])
+    widths = Counter(text.count("\t") + 1 for head in heads for _, text in head)
+    width = max(widths, key=lambda w: (widths[w], w))
+    line, first = heads[0][0]
+    cells = first.split("\t") if line == 1 else []
+    roles = header_roles(cells) if len(cells) == width else None
+    named = asked is not None and any(isinstance(key, str) for key in (*asked[0], *asked[1]))
+    header = named or roles is not None
+    names = tuple(cells) if header else ()
+    if header:
+        reasons += (f"{name}:1 is a header row: {', '.join(names)}",)
+    if asked is not None:
+        source, targets = (tuple(_number(key, names, width, name) for key in keys) for keys in asked)
+        if not targets:
+            raise UsageError("columns", "no target column", "source=... and target=...")
+        return Columns("tsv", source, targets, width, header, names, (*reasons, _said(source, targets, "as told")))
+    if roles is not None:
+        source = tuple(i for i, role in enumerate(roles, 1) if role == "source")
+        targets = tuple(i for i, role in enumerate(roles, 1) if role == "target")
+        return Columns("tsv", source, targets, width, True, names, (*reasons, _said(source, targets, "by the header")))
+    if is_language_pair(cells):
+        both = f"source={cells[0]},target={cells[1]} if it is a header, source=1,target=2 if it is data"
+        raise DataError(
+            f"{name}:1", f'"{cells[0]} TAB {cells[1]}" may be a header row or data', todo=f"say --columns {both}"
+        )
+    if width != 2:
+        odd = next((number for head in heads for number, text in head if text.count("\t") + 1 == width), line)
+        raise _which(f"{name}:{odd}", width)
+    return Columns("tsv", (1,), (2,), 2, reasons=(*reasons, _said((1,), (2,), "two columns, no header")))
+
+
+def _which(where: str, width: int) -> DataError:
+    if width == 1:
+        return DataError(where, "found 1 column (no TAB)", "2: source TAB target")
+    refs = ",".join(["source=1", *(f"ref={i}" for i in range(2, width + 1))])
+    if width > 4:
+        refs = f"source=1,ref=2,...,ref={width}"
+    joined = ",".join(f"source={i}" for i in range(1, width)) if width <= 4 else f"source=1,...,source={width - 1}"
+    readings = (
+        f"--columns source=1,target=2 (others ignored), {refs} (several right outputs) or {joined},target={width}"
+    )
+    return DataError(where, f"found {width} columns", "2, or to be told which is which", readings)
+
+
+def _number(key: Key, names: Sequence[str], width: int, name: str) -> Key:
+    """The number of a column given by number or by its name in the header row."""
+    if isinstance(key, str):
+        if key not in names:
+            found = ", ".join(names) if names else "no header row in line 1"
+            raise DataError(f"{name}:1", f'no column "{key}"; found {found}', todo="check --columns")
+        return names.index(key) + 1
+    if key > width:
+        raise DataError(f"{name}:1", f"found {width} column{'s' * (width > 1)}", f"at least {key}, as --columns says")
+    return key
+
+
+def _said(source: tuple[Key, ...], targets: tuple[Key, ...], why: str) -> str:
+    def listed(keys: tuple[Key, ...]) -> str:
+        return ("columns " if len(keys) > 1 else "column ") + ", ".join(map(str, keys))
+
+    several = " (several right outputs)" if len(targets) > 1 else ""
+    return f"source: {listed(source)}; target: {listed(targets)}{several} ({why})"
+
+
+# ------------------------------------------------------------------ JSON lines, files side by side
+
+
+def _jsonl(
+    path: PathLike,
+    head: list[tuple[int, str]],
+    asked: tuple[tuple[Key, ...], tuple[Key, ...]] | None,
+    reasons: tuple[str, ...],
+) -> Columns:
+    if asked is not None:
+        source, targets = (tuple(map(str, keys)) for keys in asked)
+        return Columns("jsonl", source, targets, reasons=(*reasons, _said(source, targets, "as told")))
+    record, line = None, head[0][0]
+    for line, text in head:
+        try:
+            record = parse_record(text)
+            break
+        except ValueError as error:
+            failure = DataError(f"{display(path)}:{line}", str(error))
+    if record is None:
+        raise failure
+    sources = [key for key in record if role_of(key) == "source"]
+    targets_found = [key for key in record if role_of(key) == "target"]
+    if len(sources) != 1 or not targets_found:
+        texts = [key for key, value in record.items() if isinstance(value, str | list)]
+        pair = texts if len(texts) == 2 else ["A", "B"]
+        readings = f"say --columns source={pair[0]},target={pair[1]} or source={pair[1]},target={pair[0]}"
+        found = f"keys found: {', '.join(record) or 'none'}"
+        raise DataError(f"{display(path)}:{line}", found, "source and target", readings)
+    source, targets = (sources[0],), tuple(targets_found)
+    return Columns("jsonl", source, targets, reasons=(*reasons, _said(source, targets, "by their names")))
+
+
+def _side_by_side(
+    paths: Sequence[PathLike], asked: tuple[tuple[Key, ...], tuple[Key, ...]] | None, reasons: tuple[str, ...]
+) -> Columns:
+    if asked is None:
+        asked = (1,), tuple(range(2, len(paths) + 1))
+    for key in (*asked[0], *asked[1]):
+        if not isinstance(key, int) or key > len(paths):
+            raise UsageError("columns", f'column "{key}"', f"the number of a file, 1 to {len(paths)}")
+    return Columns("lines", *asked, width=len(paths), reasons=reasons)
