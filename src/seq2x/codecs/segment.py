@@ -1,0 +1,125 @@
+"""How each kind of unit cuts a text into symbols.
+
+A segmenter maps a normalised text to symbol numbers. Its cost grows linearly with the text for every text: whatever
+is worse than linear works on pretokens of bounded length. Pretokens recur, so each is cut once and remembered.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Final
+
+from .pretokens import lead, pretokens
+from .vocabulary import FIRST, Vocabulary
+
+__all__ = ["Bytes", "Chars", "Segmenter", "Subwords", "Words", "spell"]
+
+_REMEMBERED: Final = 1 << 18  # pretokens; about 60 MB at most
+_BLANK_BYTE: Final = FIRST + ord(" ")
+
+Drop = Callable[[], bool]
+"""A coin: whether to leave out the merge (or piece) at hand."""
+
+
+def spell(text: str) -> list[int]:
+    """The byte symbols of `text`."""
+    return [FIRST + byte for byte in text.encode("utf-8")]
+
+
+class Segmenter(ABC):
+    """Cuts a normalised text into symbols."""
+
+    @abstractmethod
+    def segment(self, text: str) -> list[int]:
+        """The symbols of `text`."""
+
+    def resegment(self, text: str, drop: Drop) -> list[int]:
+        """The symbols of one random segmentation; units with only one way to cut a text give that one."""
+        return self.segment(text)
+
+
+class Bytes(Segmenter):
+    """One symbol per byte of UTF-8."""
+
+    def segment(self, text: str) -> list[int]:
+        return spell(text)
+
+
+class Chars(Segmenter):
+    """One symbol per code point; one that was not learned is spelled in bytes."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._ids = {piece: vocabulary.offset + i for i, piece in enumerate(vocabulary.pieces)}
+
+    def segment(self, text: str) -> list[int]:
+        try:
+            return list(map(self._ids.__getitem__, text))
+        except KeyError:
+            ids: list[int] = []
+            for char in text:
+                known = self._ids.get(char)
+                ids.extend(spell(char)) if known is None else ids.append(known)
+            return ids
+
+
+class Words(Segmenter):
+    """One symbol per word, words being what stands between blanks (U+0020), however many.
+
+    A word that was not learned is spelled in bytes, with a blank byte between two such neighbours, or is `<unk>`
+    where the vocabulary is closed.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._ids = {piece: vocabulary.offset + i for i, piece in enumerate(vocabulary.pieces)}
+        self._closed = vocabulary.closed
+
+    def segment(self, text: str) -> list[int]:
+        words = [word for word in text.split(" ") if word]
+        try:
+            return list(map(self._ids.__getitem__, words))
+        except KeyError:
+            return self._with_unknown(words)
+
+    def _with_unknown(self, words: list[str]) -> list[int]:
+        ids: list[int] = []
+        spelled = False  # whether the word before was
+        for word in words:
+            known = self._ids.get(word, FIRST if self._closed else None)
+            if known is None:
+                ids += [_BLANK_BYTE] if spelled else []
+                ids += spell(word)
+            else:
+                ids.append(known)
+            spelled = known is None
+        return ids
+
+    def unknown(self, text: str) -> int:
+        """How many words of `text` were not learned."""
+        return sum(word not in self._ids for word in text.split(" ") if word)
+
+
+class Subwords(Segmenter):
+    """Learned pieces inside pretokens: what BPE and unigram have in common."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, list[int]] = {}
+
+    @abstractmethod
+    def cut(self, pretoken: str, drop: Drop | None = None) -> list[int]:
+        """The symbols of one pretoken."""
+
+    def segment(self, text: str) -> list[int]:
+        ids: list[int] = []
+        known = self._known
+        for pretoken in pretokens(lead(text)):
+            found = known.get(pretoken)
+            if found is None:
+                found = self.cut(pretoken)
+                if len(known) < _REMEMBERED:
+                    known[pretoken] = found
+            ids += found
+        return ids
+
+    def resegment(self, text: str, drop: Drop) -> list[int]:
+        return [symbol for pretoken in pretokens(lead(text)) for symbol in self.cut(pretoken, drop)]

@@ -1,0 +1,196 @@
+"""Text <-> symbols: bytes, characters, words, BPE or unigram pieces, learned on the user's own lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from seq2x.errors import UsageError, nearest
+from seq2x.types import BOS, EOS, PAD, SPECIALS
+
+from .bpe import Bpe
+from .files import from_bytes, to_bytes
+from .learn import learn
+from .pretokens import unlead
+from .segment import Bytes, Chars, Segmenter, Words
+from .unicode import FORMS, Form, normalise
+from .unigram import Unigram
+from .vocabulary import FIRST, UNITS, Units, Unknown, Vocabulary
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["BOS", "EOS", "PAD", "TextCodec"]
+
+_UNKNOWN: Final = "<unk>"
+
+
+class TextCodec:
+    """Raw text <-> symbol numbers, both directions in one object, stored with the run.
+
+    `decode(encode(x)) == normalise(x)` for every `x` that UTF-8 can hold, but that a line end (`\\n`) becomes a blank,
+    and with word units also a run of blanks one blank (a closed vocabulary gives `<unk>` for what it does not know).
+    Special symbols are outside the text space: `</s>` in the data is four characters. The symbols 3..258 are the 256
+    bytes, so that nothing is ever lost; pieces follow.
+
+    Units: `byte` needs nothing and makes long sequences; `char` for short strings (names, dates, spellings); `word`
+    for items between blanks (phones, formal languages); `bpe` or `unigram` for running text of any script.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary: Final = vocabulary
+        self._segmenter = _segmenter(vocabulary)
+        learned = [piece.encode("utf-8") for piece in vocabulary.pieces]
+        text = [_UNKNOWN.encode()] if vocabulary.closed else [bytes([byte]) for byte in range(256)]
+        self._bytes: list[bytes] = [b""] * FIRST + text + learned
+
+    @classmethod
+    def learn(
+        cls,
+        lines: Iterable[str],
+        units: Units,
+        size: int | None = None,
+        normalise: Form = "nfc",
+        lower: bool = False,
+        unknown: Unknown = "bytes",
+    ) -> TextCodec:
+        """A codec for text like `lines`, with at most `size` symbols, fewer if the data does not support so many.
+
+        `size` counts all symbols, special and byte ones included. `unknown="closed"` (word units only, else it has
+        no effect) maps words beyond the vocabulary to one symbol. For one vocabulary on both sides of a task, learn
+        on the lines of both. The same lines give the same bytes in every process. Raises `UsageError`.
+        """
+        _choice("units", units, UNITS)
+        _choice("normalise", normalise, FORMS)
+        _choice("unknown", unknown, ("bytes", "closed"))
+        return cls(learn(lines, units, size, normalise, lower, unknown))
+
+    # -------------------------------------------------------------- text -> symbols
+
+    @property
+    def size(self) -> int:
+        """V: how many symbols there are, special ones included."""
+        return self.vocabulary.size
+
+    @property
+    def units(self) -> Units:
+        """What a symbol is."""
+        return self.vocabulary.units
+
+    def normalise(self, text: str) -> str:
+        """`text` as the codec sees it: in its Unicode form, lower-cased if it was learned so."""
+        return normalise(text, self.vocabulary.normalise, self.vocabulary.lower)
+
+    def encode(self, text: str) -> list[int]:
+        """Symbols of `text`, without `</s>`. Never a special symbol."""
+        return self._segmenter.segment(self.normalise(text))
+
+    def encode_batch(self, texts: Iterable[str]) -> list[list[int]]:
+        """`encode` of each text."""
+        return [self.encode(text) for text in texts]
+
+    def resample(self, text: str, dropout: float, rng: np.random.Generator) -> list[int]:
+        """Symbols of a random segmentation of `text`: each merge is left out with probability `dropout`.
+
+        BPE-dropout (Provilkov et al. 2020), which makes a model robust to how words are cut; 0.1 is usual, on small
+        data more. The draws come from `rng` alone. `dropout` 0 is `encode`; byte, char and word units have one
+        segmentation only.
+        """
+        if dropout <= 0.0:
+            return self.encode(text)
+        return self._segmenter.resegment(self.normalise(text), _coin(dropout, rng))
+
+    def unknown_count(self, text: str) -> int:
+        """How much of `text` was not learned: words with word units, else characters that are spelled in bytes."""
+        if isinstance(self._segmenter, Words):
+            return self._segmenter.unknown(self.normalise(text))
+        if self.units == "byte":
+            return 0
+        # A character is spelled as one first byte and its continuation bytes, which begin with the bits 10.
+        spelled = (symbol - FIRST for symbol in self.encode(text) if symbol < self.vocabulary.offset)
+        return sum(byte & 0xC0 != 0x80 for byte in spelled)
+
+    # -------------------------------------------------------------- symbols -> text
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of `ids`: one line of valid UTF-8, whatever the ids.
+
+        Special symbols are skipped, a broken byte sequence becomes U+FFFD, a line end a blank.
+        """
+        text = self._words(ids) if self.units == "word" else self._joined(ids)
+        text = text.replace("\n", " ")
+        form = self.vocabulary.normalise
+        if text.isascii() or form == "none":
+            return text
+        return normalise(text, form)
+
+    def tokens(self, ids: Sequence[int]) -> list[str]:
+        """A readable piece for each symbol: `▁` for the blank of a subword, `<0x41>` for a byte. For eyes only."""
+        return [self._readable(int(symbol)) for symbol in ids]
+
+    def _joined(self, ids: Sequence[int]) -> str:
+        text = b"".join([self._bytes[symbol] for symbol in ids]).decode("utf-8", "replace")
+        return unlead(text) if self.units in ("bpe", "unigram") else text
+
+    def _words(self, ids: Sequence[int]) -> str:
+        """Words and spelled words with one blank between them."""
+        words: list[bytes] = []
+        spelled = False  # whether the last word is still being spelled
+        for symbol in ids:
+            if symbol < FIRST:
+                continue
+            byte = symbol < self.vocabulary.offset and not self.vocabulary.closed
+            if byte and spelled:
+                words[-1] += self._bytes[symbol]
+            else:
+                words.append(self._bytes[symbol])
+            spelled = byte
+        text = b" ".join(words).decode("utf-8", "replace")
+        return " ".join(filter(None, text.split(" ")))
+
+    def _readable(self, symbol: int) -> str:
+        if symbol < FIRST:
+            return SPECIALS[symbol]
+        if symbol < self.vocabulary.offset:
+            return _UNKNOWN if self.vocabulary.closed else f"<0x{symbol - FIRST:02X}>"
+        piece = self.vocabulary.pieces[symbol - self.vocabulary.offset]
+        return piece.replace(" ", "▁") if self.units in ("bpe", "unigram", "char") else piece
+
+    # -------------------------------------------------------------- storage
+
+    def to_bytes(self) -> bytes:
+        """The codec as strict JSON, byte-equal for equal codecs."""
+        return to_bytes(self.vocabulary)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, where: str) -> TextCodec:
+        """The codec that `to_bytes` wrote; `where` names the file. Raises `FolderError` if anything is off."""
+        return cls(from_bytes(data, where))
+
+
+def _segmenter(vocabulary: Vocabulary) -> Segmenter:
+    made: dict[Units, Callable[[Vocabulary], Segmenter]] = {
+        "byte": lambda _: Bytes(),
+        "char": Chars,
+        "word": Words,
+        "bpe": Bpe,
+        "unigram": Unigram,
+    }
+    return made[vocabulary.units](vocabulary)
+
+
+def _coin(probability: float, rng: np.random.Generator) -> Callable[[], bool]:
+    """True with `probability`; draws are taken in blocks, one at a time would cost more than the segmentation."""
+    block: list[float] = []
+
+    def toss() -> bool:
+        if not block:
+            block.extend(rng.random(64))
+        return block.pop() < probability
+
+    return toss
+
+
+def _choice(name: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise UsageError(name, f'"{value}"', f"one of {', '.join(known)}", nearest(value, known))
