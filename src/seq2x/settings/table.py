@@ -34,29 +34,43 @@ class Settings:
     format: Literal["auto", "tsv", "lines", "jsonl"] = _setting("auto", "data", "how to read the files")
     columns: str = _setting("auto", "data", "which columns: source=1,target=2 (names for JSONL; ref repeatable)")
     references: Literal["each", "merge"] = _setting(
-        "each", "data", "each: every line is an item; merge: lines with the same source are one with several right outputs"
+        "each",
+        "data",
+        "each: every line is an item; merge: lines with the same source are one with several right outputs",
     )
     on_bad_utf8: Literal["error", "skip"] = _setting("error", "data", "what to do with a line that is not UTF-8")
     max_line_bytes: _Count = _setting(1_000_000, "data", "longer lines are an error, not read whole")
     valid: str | None = _setting(None, "data", "a file to validate on; none: split off from the training file")
     valid_size: _Count | None = _setting(None, "data", "how many examples to split off")
-    max_source_length: _Count = _setting(512, "data", "longer sources (in symbols) are set aside in training, flagged in use")
+    max_source_length: _Count = _setting(
+        512, "data", "longer sources (in symbols) are set aside in training, flagged in use"
+    )
     max_target_length: _Count = _setting(512, "data", "longer targets (in symbols) are set aside in training")
 
     # --- text
     units: Literal["auto", "byte", "char", "word", "bpe", "unigram"] = _setting("auto", "text", "what a symbol is")
-    source_units: Literal["auto", "byte", "char", "word", "bpe", "unigram"] = _setting("auto", "text", "units of the source alone")
-    target_units: Literal["auto", "byte", "char", "word", "bpe", "unigram"] = _setting("auto", "text", "units of the target alone")
-    vocab_size: Annotated[int, Ge(8), Le(1_000_000)] | None = _setting(None, "text", "how many symbols at most; less if the data supports less")
+    source_units: Literal["auto", "byte", "char", "word", "bpe", "unigram"] = _setting(
+        "auto", "text", "units of the source alone"
+    )
+    target_units: Literal["auto", "byte", "char", "word", "bpe", "unigram"] = _setting(
+        "auto", "text", "units of the target alone"
+    )
+    vocab_size: Annotated[int, Ge(8), Le(1_000_000)] | None = _setting(
+        None, "text", "how many symbols at most; less if the data supports less"
+    )
     joint_vocab: bool | None = _setting(None, "text", "one vocabulary for source and target")
     normalise: Literal["nfc", "nfkc", "none"] = _setting("nfc", "text", "Unicode form, on both sides, also in use")
     lower: bool = _setting(False, "text", "lower-case everything")
     unknown: Literal["bytes", "closed"] = _setting("bytes", "text", "word units: what an unknown word becomes")
-    subword_dropout: _Share = _setting(0.0, "text", "BPE-dropout: segment differently in every epoch (Provilkov et al. 2020)")
+    subword_dropout: _Share = _setting(
+        0.0, "text", "BPE-dropout: segment differently in every epoch (Provilkov et al. 2020)"
+    )
 
     # --- model
     preset: Literal["auto", "tiny", "small", "base", "big"] = _setting("auto", "model", "a set of sizes")
-    model: Literal["auto", "transformer", "gru", "lstm", "rnn"] = _setting("auto", "model", "the kind of encoder and decoder")
+    model: Literal["auto", "transformer", "gru", "lstm", "rnn"] = _setting(
+        "auto", "model", "the kind of encoder and decoder"
+    )
     layers: _Count | None = _setting(None, "model", "layers of the encoder and of the decoder")
     encoder_layers: _Count | None = _setting(None, "model", "layers of the encoder alone")
     decoder_layers: _Count | None = _setting(None, "model", "layers of the decoder alone")
@@ -68,66 +82,104 @@ class Settings:
     attention_dropout: _Share = _setting(0.0, "model", "dropout of attention weights (0 keeps the fused kernel)")
     norm: Literal["layer", "rms", "batch"] = _setting("layer", "model", "normalisation of the Transformer")
     norm_position: Literal["pre", "post"] = _setting("pre", "model", "normalise before or after a sub-layer")
-    positions: Literal["sinusoidal", "learned", "rotary"] = _setting("sinusoidal", "model", "how the Transformer sees positions")
+    positions: Literal["sinusoidal", "learned", "rotary"] = _setting(
+        "sinusoidal", "model", "how the Transformer sees positions"
+    )
     activation: Literal["relu", "gelu", "gated"] = _setting("relu", "model", "the feed-forward layer's non-linearity")
-    tied: Literal["auto", "all", "target", "none"] = _setting("auto", "model", "share embeddings: all three, target with output, none")
+    tied: Literal["auto", "all", "target", "none"] = _setting(
+        "auto", "model", "share embeddings: all three, target with output, none"
+    )
     bidirectional: bool = _setting(True, "model", "recurrent encoder reads both directions")
     context: Literal["last", "first_last", "mean", "max", "attention"] = _setting(
         "attention", "model", "C = q(h1..hT): what a recurrent decoder gets of the source"
     )
     context_use: str = _setting(
-        "state", "model", "where C goes: state, first, every, or several joined by + (all decoders start from the encoder's states if state)"
+        "state",
+        "model",
+        "where C goes: state, first, every, or several joined by + (state: as the first state)",
     )
-    attention: Literal["dot", "scaled", "general", "additive"] = _setting("additive", "model", "score of recurrent attention")
-    output_from: Literal["state", "all"] = _setting("all", "model", "the recurrent output sees: the state alone, or state, previous symbol and context")
+    attention: Literal["dot", "scaled", "general", "additive"] = _setting(
+        "additive", "model", "score of recurrent attention"
+    )
+    output_from: Literal["state", "all"] = _setting(
+        "all", "model", "the recurrent output sees: the state alone, or state, previous symbol and context"
+    )
     input_feeding: bool = _setting(False, "model", "the last attention vector joins the next input (Luong et al. 2015)")
 
     # --- training
     seed: _Zero = _setting(1, "training", "every draw follows from it")
     max_steps: _Count | None = _setting(None, "training", "updates at most", harmless=True)
-    batch_tokens: _Count | None = _setting(None, "training", "target tokens of one update (all ranks and micro-batches)")
+    batch_tokens: _Count | None = _setting(
+        None, "training", "target tokens of one update (all ranks and micro-batches)"
+    )
     accum_count: _Count = _setting(1, "training", "micro-batches per update")
     learning_rate: Annotated[float, Gt(0.0), Le(100.0)] | None = _setting(None, "training", "peak learning rate")
-    lr_scheduler: Literal["inverse_sqrt", "cosine", "constant"] = _setting("inverse_sqrt", "training", "shape of the learning rate")
+    lr_scheduler: Literal["inverse_sqrt", "cosine", "constant"] = _setting(
+        "inverse_sqrt", "training", "shape of the learning rate"
+    )
     warmup_steps: _Zero | None = _setting(None, "training", "updates of linear warm-up")
     weight_decay: Annotated[float, Ge(0.0), Le(10.0)] = _setting(0.01, "training", "of AdamW, on matrices only")
     adam_beta1: _Share = _setting(0.9, "training", "AdamW")
     adam_beta2: _Share = _setting(0.98, "training", "AdamW")
-    max_grad_norm: Annotated[float, Ge(0.0), Le(1e9)] = _setting(1.0, "training", "gradients are clipped to this norm; 0: never")
+    max_grad_norm: Annotated[float, Ge(0.0), Le(1e9)] = _setting(
+        1.0, "training", "gradients are clipped to this norm; 0: never"
+    )
     label_smoothing: _Share = _setting(0.1, "training", "share of probability spread over the vocabulary")
     loss_per: Literal["token", "sequence"] = _setting("token", "training", "what the loss is averaged over")
     precision: Literal["auto", "fp32", "bf16"] = _setting("auto", "training", "of matrix work in training")
     average_last: _Count = _setting(1, "training", "best/ is the average of this many last validated weights")
-    ema: Annotated[float, Ge(0.0), Lt(1.0)] = _setting(0.0, "training", "decay of an exponential moving average of the weights; 0: none")
+    ema: Annotated[float, Ge(0.0), Lt(1.0)] = _setting(
+        0.0, "training", "decay of an exponential moving average of the weights; 0: none"
+    )
     valid_steps: _Count | None = _setting(None, "training", "updates between validations")
     valid_metric: Literal["auto", "bleu", "chrf", "exact_match", "cer", "wer", "word_errors", "loss"] = _setting(
         "auto", "training", "which metric chooses best/ and stops early"
     )
     valid_beam_size: _Count = _setting(1, "training", "beam size at validation")
-    early_stopping: _Zero = _setting(8, "training", "stop after so many validations without a better one; 0: never", harmless=True)
-    probe: bool = _setting(True, "training", "fresh runs first try on a copy whether the loss falls at all", harmless=True)
+    early_stopping: _Zero = _setting(
+        8, "training", "stop after so many validations without a better one; 0: never", harmless=True
+    )
+    probe: bool = _setting(
+        True, "training", "fresh runs first try on a copy whether the loss falls at all", harmless=True
+    )
     seeds: _Count = _setting(1, "training", "train this many runs, seeds seed, seed+1, ...")
-    max_nonfinite: _Count = _setting(3, "training", "updates in a row with non-finite values before training gives up", harmless=True)
+    max_nonfinite: _Count = _setting(
+        3, "training", "updates in a row with non-finite values before training gives up", harmless=True
+    )
     save_seconds: _Positive = _setting(60.0, "training", "last/ is saved at least this often", harmless=True)
 
     # --- search
-    beam_size: Annotated[int, Ge(1), Le(1000)] = _setting(5, "search", "hypotheses kept per sentence; 1: greedy", harmless=True)
+    beam_size: Annotated[int, Ge(1), Le(1000)] = _setting(
+        5, "search", "hypotheses kept per sentence; 1: greedy", harmless=True
+    )
     n_best: Annotated[int, Ge(1), Le(1000)] = _setting(1, "search", "outputs per input", harmless=True)
-    length_penalty: Literal["none", "wu", "average"] = _setting("wu", "search", "score = log P / lp(Y): none 1, wu ((5+|Y|)/6)^alpha, average |Y|^alpha", harmless=True)
-    length_alpha: Annotated[float, Ge(0.0), Le(10.0)] = _setting(1.0, "search", "exponent of the length penalty", harmless=True)
-    coverage_beta: Annotated[float, Ge(0.0), Le(10.0)] = _setting(0.0, "search", "weight of the coverage term cp (Wu et al. 2016)", harmless=True)
-    eos_gamma: Annotated[float, Ge(0.0), Le(100.0)] = _setting(0.0, "search", "weight of the end-of-sentence term |X|/|Y|", harmless=True)
+    length_penalty: Literal["none", "wu", "average"] = _setting(
+        "wu", "search", "score = log P / lp(Y): none 1, wu ((5+|Y|)/6)^alpha, average |Y|^alpha", harmless=True
+    )
+    length_alpha: Annotated[float, Ge(0.0), Le(10.0)] = _setting(
+        1.0, "search", "exponent of the length penalty", harmless=True
+    )
+    coverage_beta: Annotated[float, Ge(0.0), Le(10.0)] = _setting(
+        0.0, "search", "weight of the coverage term cp (Wu et al. 2016)", harmless=True
+    )
+    eos_gamma: Annotated[float, Ge(0.0), Le(100.0)] = _setting(
+        0.0, "search", "weight of the end-of-sentence term |X|/|Y|", harmless=True
+    )
     min_length: _Zero = _setting(0, "search", "symbols at least, </s> not counted", harmless=True)
     max_length: _Count | None = _setting(None, "search", "symbols at most; none: grows with the input", harmless=True)
     no_repeat_ngram_size: _Zero = _setting(0, "search", "no sequence of n symbols twice; 0: allowed", harmless=True)
     sample: bool = _setting(False, "search", "draw instead of searching", harmless=True)
     temperature: Annotated[float, Gt(0.0), Le(100.0)] = _setting(1.0, "search", "of sampling", harmless=True)
     top_k: _Zero = _setting(0, "search", "sample among the k best; 0: all", harmless=True)
-    top_p: Annotated[float, Gt(0.0), Le(1.0)] = _setting(1.0, "search", "sample among the smallest set with this mass", harmless=True)
+    top_p: Annotated[float, Gt(0.0), Le(1.0)] = _setting(
+        1.0, "search", "sample among the smallest set with this mass", harmless=True
+    )
 
     # --- machine
     device: str = _setting("auto", "machine", "auto, cpu, cuda or cuda:N", harmless=True)
     threads: _Zero = _setting(0, "machine", "CPU threads; 0: all", harmless=True)
     batch_size: _Count = _setting(64, "machine", "sentences decoded together", harmless=True)
     window: _Count = _setting(4096, "machine", "records that predict reads ahead at most", harmless=True)
-    invariant: bool = _setting(False, "machine", "the same bits whatever stands beside a sentence in its batch", harmless=True)
+    invariant: bool = _setting(
+        False, "machine", "the same bits whatever stands beside a sentence in its batch", harmless=True
+    )

@@ -1,0 +1,127 @@
+"""What one setting says about another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from seq2x.settings.table import Settings
+
+__all__ = ["broken_rule", "without_effect"]
+
+_MOST_PARAMETERS = 200e9  # beyond this a size is a slip of the finger, on any machine this program is for
+_CONTEXT_USES = ("state", "first", "every")
+
+_TRANSFORMER_ONLY = ("heads", "feedforward", "attention_dropout", "norm", "norm_position", "positions", "activation")
+_RECURRENT_ONLY = (
+    "embedding_width",
+    "bidirectional",
+    "context",
+    "context_use",
+    "attention",
+    "output_from",
+    "input_feeding",
+)
+
+
+def broken_rule(settings: Settings) -> str:
+    """The first rule between settings that does not hold, in words; nothing if all hold."""
+    return _model_rule(settings) or _text_rule(settings) or _search_rule(settings) or _machine_rule(settings)
+
+
+def _model_rule(s: Settings) -> str:
+    if s.model in ("auto", "transformer") and s.width is not None and s.heads is not None and s.width % s.heads:
+        return f"width = {s.width} and heads = {s.heads}; heads must divide width"
+    uses = s.context_use.split("+")
+    if len(set(uses)) < len(uses) or not set(uses) <= set(_CONTEXT_USES):
+        return f'context_use = "{s.context_use}"; expected some of {", ".join(_CONTEXT_USES)}, joined by +, each once'
+    if (parameters := _parameters(s)) > _MOST_PARAMETERS:
+        return (
+            f"layers, width, feedforward and vocab_size ask for about {parameters:.1g} parameters; choose smaller ones"
+        )
+    return ""
+
+
+def _parameters(s: Settings) -> float:
+    """A lower estimate of the number of weights, from the sizes that were given."""
+    width = float(s.width or 64)
+    layers = float((s.encoder_layers or s.layers or 1) + (s.decoder_layers or s.layers or 1))
+    inner = float(s.feedforward or width)
+    return layers * (4 * width * width + 2 * width * inner) + float(s.vocab_size or 0) * float(
+        s.embedding_width or width
+    )
+
+
+def _text_rule(s: Settings) -> str:
+    source, target = (one if one != "auto" else s.units for one in (s.source_units, s.target_units))
+    if s.joint_vocab and source != target and "auto" not in (source, target):
+        return (
+            f'joint_vocab = true, but source_units = "{source}" and target_units = "{target}"; both must be of one kind'
+        )
+    return ""
+
+
+def _search_rule(s: Settings) -> str:
+    if s.n_best > s.beam_size and not s.sample:
+        return f"n_best = {s.n_best} and beam_size = {s.beam_size}; a beam yields at most beam_size outputs"
+    if s.max_length is not None and s.min_length > s.max_length:
+        return f"min_length = {s.min_length} and max_length = {s.max_length}; no output is that short and that long"
+    return ""
+
+
+def _machine_rule(s: Settings) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", s.device):
+        return f'device = "{s.device}"; expected auto, cpu, cuda or cuda:N'
+    return ""
+
+
+def without_effect(settings: Settings, given: Collection[str]) -> list[str]:
+    """One sentence for each name in `given` that changes nothing beside the others."""
+    found = {}
+    recurrent = settings.model in ("gru", "lstm", "rnn")
+    for name in _TRANSFORMER_ONLY if recurrent else ():
+        found[name] = f'model = "{settings.model}"; it is for the Transformer'
+    for name in _RECURRENT_ONLY if settings.model == "transformer" else ():
+        found[name] = 'model = "transformer"; it is for recurrent models'
+    if recurrent and settings.context != "attention":
+        found["attention"] = found["input_feeding"] = f'context = "{settings.context}"; there is no attention'
+    found |= _idle_text(settings) | _idle_training(settings) | _idle_search(settings)
+    return [f"{name} has no effect with {found[name]}" for name in sorted(given) if name in found]
+
+
+def _idle_text(s: Settings) -> dict[str, str]:
+    found = {}
+    source, target = (one if one != "auto" else s.units for one in (s.source_units, s.target_units))
+    if "auto" not in (s.source_units, s.target_units):
+        found["units"] = "both source_units and target_units given"
+    if source == target == "byte":
+        found["vocab_size"] = 'units = "byte"; there are 256'
+    if {source, target} <= {"byte", "char", "word", "unigram"}:
+        found["subword_dropout"] = f'units = "{source}"; it is for bpe'
+    return found
+
+
+def _idle_training(s: Settings) -> dict[str, str]:
+    found = {}
+    if s.encoder_layers is not None and s.decoder_layers is not None:
+        found["layers"] = "both encoder_layers and decoder_layers given"
+    if s.valid is not None:
+        found["valid_size"] = "valid given; nothing is split off"
+    if s.valid_metric == "loss":
+        found["valid_beam_size"] = 'valid_metric = "loss"; nothing is decoded'
+    return found
+
+
+def _idle_search(s: Settings) -> dict[str, str]:
+    found = {}
+    if s.length_penalty == "none":
+        found["length_alpha"] = 'length_penalty = "none"'
+    elif s.length_alpha == 0.0:
+        found["length_penalty"] = "length_alpha = 0"
+    if s.sample:
+        for name in ("beam_size", "length_penalty", "length_alpha", "coverage_beta", "eos_gamma"):
+            found[name] = "sample = true"
+    else:
+        for name in ("temperature", "top_k", "top_p"):
+            found[name] = "sample = false"
+    return found
