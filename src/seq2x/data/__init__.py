@@ -1,9 +1,30 @@
 """Raw files <-> examples <-> batches: readers, the check, the store, collation and the order of batches."""
 
+from seq2x.data.batches import Batches, split
+from seq2x.data.collate import collate, pad
 from seq2x.data.columns import Columns
 from seq2x.data.lines import count_lines, iter_lines
 from seq2x.data.notes import Notes
 from seq2x.data.readers import merge, read, read_inputs
 from seq2x.data.sniff import sniff
+from seq2x.data.store import Store, data_fingerprint, open_store, store_key, write_store
 
-__all__ = ["Columns", "Notes", "count_lines", "iter_lines", "merge", "read", "read_inputs", "sniff"]
+__all__ = [
+    "Batches",
+    "Columns",
+    "Notes",
+    "Store",
+    "collate",
+    "count_lines",
+    "data_fingerprint",
+    "iter_lines",
+    "merge",
+    "open_store",
+    "pad",
+    "read",
+    "read_inputs",
+    "sniff",
+    "split",
+    "store_key",
+    "write_store",
+]

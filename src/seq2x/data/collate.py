@@ -1,0 +1,54 @@
+"""Rows of a store as the exact rectangle a model sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from seq2x.data.store import Store
+from seq2x.types import EOS, PAD, Batch, Padded
+
+__all__ = ["Resample", "collate", "pad"]
+
+Resample: TypeAlias = Callable[[str, str, int], tuple[list[int], list[int]]]
+"""(raw source, raw target, row) -> another segmentation of both, without `</s>` (BPE-dropout)."""
+
+_Ints: TypeAlias = npt.NDArray[np.integer[Any]]
+
+
+def collate(store: Store, rows: npt.ArrayLike, resample: Resample | None = None) -> Batch:
+    """The batch of `rows` `[B]`: int64, as wide as its longest row, `PAD` elsewhere, every row closed by `</s>`.
+
+    With `resample` each row is segmented anew from its raw text.
+    """
+    chosen = np.asarray(rows, np.int64)
+    if resample is None:
+        source = _gather(store.source_ids, store.source_ends, store.source_lengths, chosen)
+        target = _gather(store.target_ids, store.target_ends, store.target_lengths, chosen)
+        return Batch(source, target, chosen)
+    pairs = [resample(*store.texts(int(row)), int(row)) for row in chosen]
+    return Batch(pad([[*source, EOS] for source, _ in pairs]), pad([[*target, EOS] for _, target in pairs]), chosen)
+
+
+def pad(sequences: Sequence[Sequence[int]]) -> Padded:
+    """Sequences of symbols as one rectangle `[B,L]` and their lengths `[B]`, int64."""
+    lengths = np.fromiter(map(len, sequences), np.int64, len(sequences))
+    flat = np.fromiter((symbol for sequence in sequences for symbol in sequence), np.int64, int(lengths.sum()))
+    return _rectangle(flat, lengths)
+
+
+def _gather(ids: _Ints, ends: _Ints, all_lengths: _Ints, rows: npt.NDArray[np.int64]) -> Padded:
+    lengths = all_lengths[rows].astype(np.int64)
+    starts = ends[rows] - lengths
+    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return _rectangle(ids[np.repeat(starts, lengths) + within].astype(np.int64), lengths)
+
+
+def _rectangle(flat: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> Padded:
+    width = int(lengths.max(initial=0))
+    values = np.full((len(lengths), width), PAD, np.int64)
+    values[np.arange(width) < lengths[:, None]] = flat
+    return Padded(values, lengths)
