@@ -1,3 +1,66 @@
 """Models by name: a kind of encoder, a kind of decoder, and one function that builds both from a `ModelShape`."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from seq2x.nn.embedding import Embedding
+from seq2x.nn.outputs import VocabularyOutput
+
+from .encoder_decoder import DecoderModule, EncoderDecoder, EncoderModule, shift
+from .recurrent_decoder import RecurrentDecoder
+from .recurrent_encoder import RecurrentEncoder
+from .shape import MAX_PARAMETERS, ModelShape, parameters, shape_of
+from .transformer_decoder import TransformerDecoder
+from .transformer_encoder import TransformerEncoder
+
+__all__ = [
+    "DECODERS",
+    "ENCODERS",
+    "MAX_PARAMETERS",
+    "DecoderModule",
+    "EncoderDecoder",
+    "EncoderModule",
+    "ModelShape",
+    "build",
+    "expected_tensors",
+    "parameters",
+    "shape_of",
+    "shift",
+]
+
+ENCODERS: Mapping[str, Callable[[ModelShape, Embedding], EncoderModule]] = {
+    "transformer": TransformerEncoder,
+    "gru": RecurrentEncoder,
+    "lstm": RecurrentEncoder,
+    "rnn": RecurrentEncoder,
+}
+DECODERS: Mapping[str, Callable[[ModelShape, Embedding], DecoderModule]] = {
+    "transformer": TransformerDecoder,
+    "gru": RecurrentDecoder,
+    "lstm": RecurrentDecoder,
+    "rnn": RecurrentDecoder,
+}
+
+
+def build(shape: ModelShape) -> EncoderDecoder:
+    """A model of this shape with fresh weights, drawn from torch's default generator.
+
+    Matrices that are tied are one tensor with one name. Transformers scale embeddings by sqrt(D).
+    """
+    scale = math.sqrt(shape.embedding_width) if shape.kind == "transformer" else 1.0
+    source = Embedding(shape.source_size, shape.embedding_width, scale)
+    target = Embedding(shape.target_size, shape.embedding_width, scale, source if shape.tied == "all" else None)
+    output = VocabularyOutput(shape.width, shape.target_size, None if shape.tied == "none" else target)
+    return EncoderDecoder(ENCODERS[shape.kind](shape, source), DECODERS[shape.kind](shape, target), output)
+
+
+def expected_tensors(shape: ModelShape) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every tensor that a stored model of this shape holds, found without allocating one."""
+    with torch.device("meta"):
+        state: Mapping[str, Any] = build(shape).state_dict()
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from seq2x import arrays
 from seq2x.types import PAD
 
 from .embedding import Embedding
@@ -111,7 +112,7 @@ class VocabularyAnswer:
         log_p = self.all()
         if bias is not None:
             log_p = log_p + bias
-        values, ids = torch.topk(_forbidden(log_p, forbid), c, dim=-1)
+        values, ids = arrays.top(log_p if forbid is None else arrays.without(log_p, forbid), c)
         return values, ids
 
     def sample(
@@ -122,22 +123,12 @@ class VocabularyAnswer:
         top_p: float = 1.0,
         forbid: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """One draw per row `[N]` by inverse CDF, most likely symbols first: (log p of the model itself, ids)."""
+        """One draw per row `[N]` by inverse CDF of `uniform`: (log p of the model itself, ids); `seq2x.arrays.draw`."""
         log_p = self.all()
-        tempered = torch.log_softmax(_forbidden(log_p, forbid) / temperature, dim=-1)
-        values, order = torch.sort(tempered, dim=-1, descending=True, stable=True)
-        mass = values.exp()
-        before = mass.cumsum(-1) - mass
-        out = before >= top_p
-        if top_k:
-            out[:, top_k:] = True
-        out[:, 0] = False
-        mass = mass.masked_fill(out, 0.0)
-        cdf = mass.cumsum(-1)
-        rank = (cdf <= uniform[:, None] * cdf[:, -1:]).sum(-1, keepdim=True)
-        rank = torch.minimum(rank, (~out).sum(-1, keepdim=True) - 1)
-        ids = order.gather(1, rank)
-        return log_p.gather(1, ids).squeeze(1), ids.squeeze(1)
+        ids: Tensor = arrays.draw(
+            log_p if forbid is None else arrays.without(log_p, forbid), uniform, temperature, top_k, top_p
+        )
+        return log_p.gather(1, ids[:, None]).squeeze(1), ids
 
     def all(self) -> Tensor:
         """log p of every symbol, `[..., V]`: the only place where this tensor exists."""
@@ -148,15 +139,6 @@ class VocabularyAnswer:
     def _rows(self) -> Tensor:
         """Hidden states `[R, D]` in the precision of the weights."""
         return self.hidden.reshape(-1, self.hidden.shape[-1]).to(self.weight.dtype)
-
-
-def _forbidden(log_p: Tensor, forbid: Tensor | None) -> Tensor:
-    """`log_p` `[N, V]` with -inf at the ids `forbid` `[N, F]`; -1 forbids nothing."""
-    if forbid is None:
-        return log_p
-    nothing = log_p.new_zeros(())
-    # Added, not assigned: an entry of -1 adds zero to some symbol, also to one that another entry forbids.
-    return log_p.scatter_add(1, forbid.clamp(min=0), torch.where(forbid < 0, nothing, nothing - torch.inf))
 
 
 def _chunk_rows(size: int, itemsize: int) -> int:

@@ -1,0 +1,158 @@
+"""Multi-head attention (Vaswani et al. 2017, eq. 1 and section 3.2.2): of a sequence over itself, and over a memory.
+
+    head_h = softmax(Q_h K_h^T / sqrt(d)) V_h,      out = [head_1; ...; head_H] W_O
+
+Axes inside this file: `[B, H, Q, d]` for queries, `[B, H, S, d]` for keys and values, d = D / H. Projections of
+the same input are one product. Masks are boolean, true where a key may be seen.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .dropout import keep_mask
+from .positions import Rotary
+from .precision import linear
+
+__all__ = ["CrossAttention", "SelfAttention", "attend", "key_mask", "valid_positions"]
+
+
+def valid_positions(lengths: Tensor, size: int) -> Tensor | None:
+    """`[B, size]`, true where a position counts; None if all do.
+
+    Only where `lengths` `[B]` lie in the host's own memory is that looked up: on other devices the host would have to
+    wait, and a mask is always made.
+    """
+    if lengths.device.type == "cpu" and len(lengths) and lengths.numpy().min() >= size:
+        return None
+    return torch.arange(size, device=lengths.device) < lengths[:, None]
+
+
+def key_mask(valid: Tensor | None) -> Tensor | None:
+    """`[B, 1, 1, S]` for `attend`, of `valid` `[B, S]`; the first key is always seen.
+
+    A row that may see nothing has no softmax; its zeroed first position is harmless, and finite.
+    """
+    if valid is None:
+        return None
+    seen = valid.clone()
+    seen[:, 0] = True
+    return seen[:, None, None, :]
+
+
+def attend(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    mask: Tensor | None = None,
+    causal: bool = False,
+    dropout: float = 0.0,
+    want_weights: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """softmax(Q K^T / sqrt(d)) V: (`[B, H, Q, d]`, weights `[B, H, Q, S]` in fp32 or better if wanted).
+
+    `causal`: query i sees keys 0..i. Torch's fused kernel does the work where it is the fastest; it is not where
+    weights are wanted or dropped (it has none), nor for bf16 on a CPU (its backward pass takes ten times ours).
+    """
+    slow = queries.device.type == "cpu" and queries.dtype == torch.bfloat16
+    if not (want_weights or dropout or slow):
+        fused = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, is_causal=causal)
+        return fused, None
+    scores = (queries * (1.0 / math.sqrt(queries.shape[-1]))) @ keys.transpose(-1, -2)
+    if causal:
+        size = scores.shape[-1]
+        future = torch.ones(size, size, dtype=torch.bool, device=scores.device).triu_(1)
+        scores = (
+            scores.masked_fill_(future, -math.inf)
+            if not scores.requires_grad
+            else scores.masked_fill(future, -math.inf)
+        )
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf)
+    weights = torch.softmax(scores, -1)
+    if dropout:
+        weights = weights * keep_mask(weights.shape, dropout, weights.device, weights.dtype)
+    return weights @ values, (weights.float() if weights.dtype == torch.bfloat16 else weights) if want_weights else None
+
+
+class SelfAttention(nn.Module):
+    """Positions of a sequence look at each other; the causal form looks back only.
+
+    Queries, keys and values come from one product with `qkv` `[3D, D]`. `rotary` (or None) turns queries and keys.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0, rotary: Rotary | None = None) -> None:
+        super().__init__()
+        self.heads, self.dropout, self.rotary = heads, dropout, rotary
+        self.qkv, self.qkv_bias = _weights(3, width)
+        self.out, self.out_bias = _weights(1, width)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+        """`x` `[B, T, D]` over itself; `mask` `[B, 1, 1, T]`."""
+        queries, keys, values = self.project(x)
+        dropout = self.dropout if self.training else 0.0
+        context, _ = attend(queries, keys, values, mask, causal, dropout)
+        return linear(_merge(context), self.out, self.out_bias)
+
+    def project(self, x: Tensor, start: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values `[B, H, T, d]` of `x` `[B, T, D]`, whose first position is `start`."""
+        queries, keys, values = _split(linear(x, self.qkv, self.qkv_bias), 3, self.heads)
+        if self.rotary is not None:
+            queries, keys = self.rotary(queries, start), self.rotary(keys, start)
+        return queries, keys, values
+
+    def step(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """One new position per row: `queries` `[N, H, 1, d]` over all keys so far `[N, H, T, d]` -> `[N, D]`."""
+        context, _ = attend(queries, keys, values)
+        return linear(_merge(context), self.out, self.out_bias).squeeze(1)
+
+
+class CrossAttention(nn.Module):
+    """Positions of a sequence, or beams of a search, look at a memory.
+
+    Beams are queries: `[B, K, D]` against `[B, S]` is the same call as `[B, T, D]` in training.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.query, self.query_bias = _weights(1, width)
+        self.kv, self.kv_bias = _weights(2, width)
+        self.out, self.out_bias = _weights(1, width)
+
+    def remember(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values `[B, H, S, d]` of a memory's states `[B, S, D]`: once per sentence."""
+        keys, values = _split(linear(states, self.kv, self.kv_bias), 2, self.heads)
+        return keys, values
+
+    def forward(
+        self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None, want_weights: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """`x` `[B, Q, D]` over a remembered memory -> (`[B, Q, D]`, weights `[B, Q, S]`, the mean of all heads)."""
+        (queries,) = _split(linear(x, self.query, self.query_bias), 1, self.heads)
+        dropout = self.dropout if self.training else 0.0
+        context, weights = attend(queries, keys, values, mask, False, dropout, want_weights)
+        return linear(_merge(context), self.out, self.out_bias), None if weights is None else weights.mean(1)
+
+
+def _weights(parts: int, width: int) -> tuple[nn.Parameter, nn.Parameter]:
+    """`parts` square matrices in one, each Xavier-uniform by itself (Glorot & Bengio 2010, eq. 16), and zero biases."""
+    matrix = nn.Parameter(torch.empty(parts * width, width))
+    for part in matrix.data.chunk(parts):
+        nn.init.xavier_uniform_(part)
+    return matrix, nn.Parameter(torch.zeros(parts * width))
+
+
+def _split(x: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
+    """`[B, T, parts * D]` -> `parts` views `[B, H, T, d]`."""
+    size, length, width = x.shape
+    return x.view(size, length, parts, heads, width // (parts * heads)).permute(2, 0, 3, 1, 4).unbind(0)
+
+
+def _merge(x: Tensor) -> Tensor:
+    """`[B, H, T, d]` -> `[B, T, D]`."""
+    return x.transpose(1, 2).flatten(2)

@@ -1,0 +1,174 @@
+"""The layers of a Transformer (Vaswani et al. 2017), before or after which states are normalised.
+
+    pre-norm:   x + drop(f(norm(x)))        (Xiong et al. 2020, table 1: trains without warm-up worries; the default)
+    post-norm:  norm(x + drop(f(x)))        (the original; a little better where it trains)
+
+Matrices start Xavier-uniform; those that write into the residual stream in layer l are divided by sqrt(l) (Zhang et al.
+2019, depth-scaled initialisation, eq. 8), which keeps deep post-norm models trainable and harms no shallow one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .dropout import Dropout
+from .multihead import CrossAttention, SelfAttention
+from .norms import norm
+from .positions import Rotary
+from .precision import linear
+
+__all__ = ["DecoderLayer", "EncoderLayer", "FeedForward", "LayerShape"]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerShape:
+    """What all layers of a stack have in common."""
+
+    width: int
+    heads: int
+    feedforward: int
+    dropout: float = 0.0
+    attention_dropout: float = 0.0
+    norm: Literal["layer", "rms", "batch"] = "layer"
+    norm_position: Literal["pre", "post"] = "pre"
+    activation: Literal["relu", "gelu", "gated"] = "relu"
+
+
+class FeedForward(nn.Module):
+    """`W_2 a(W_1 x + b_1) + b_2`, with a = ReLU, GELU, or gated: silu(u) * v with [u; v] = W_1 x + b_1 (SwiGLU,
+    Shazeer 2020, eq. 6; it has half as many weights again)."""
+
+    def __init__(self, width: int, inner: int, activation: Literal["relu", "gelu", "gated"]) -> None:
+        super().__init__()
+        self.activation = activation
+        parts = 2 if activation == "gated" else 1
+        self.inner, self.inner_bias = (
+            nn.Parameter(torch.empty(parts * inner, width)),
+            nn.Parameter(torch.zeros(parts * inner)),
+        )
+        self.out, self.out_bias = nn.Parameter(torch.empty(width, inner)), nn.Parameter(torch.zeros(width))
+        for part in self.inner.data.chunk(parts):
+            nn.init.xavier_uniform_(part)
+        nn.init.xavier_uniform_(self.out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[..., D]` -> `[..., D]`."""
+        inner = linear(x, self.inner, self.inner_bias)
+        if self.activation == "relu":
+            inner = functional.relu_(inner)
+        elif self.activation == "gelu":
+            inner = functional.gelu(inner)
+        else:
+            gate, value = inner.chunk(2, -1)
+            inner = functional.silu(gate) * value
+        return linear(inner, self.out, self.out_bias)
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention, then feed-forward; `depth` counts layers from 1."""
+
+    def __init__(self, shape: LayerShape, depth: int, rotary: Rotary | None = None) -> None:
+        super().__init__()
+        self.pre, self.dropout = shape.norm_position == "pre", Dropout(shape.dropout)
+        self.attention = SelfAttention(shape.width, shape.heads, shape.attention_dropout, rotary)
+        self.feedforward = FeedForward(shape.width, shape.feedforward, shape.activation)
+        self.attention_norm, self.feedforward_norm = (norm(shape.norm, shape.width) for _ in range(2))
+        _scale_by_depth(depth, self.attention.out, self.feedforward.out)
+
+    def forward(self, x: Tensor, valid: Tensor | None, mask: Tensor | None) -> Tensor:
+        """`x` `[B, S, D]`; `valid` `[B, S]` and `mask` `[B, 1, 1, S]`, or None where nothing is padded."""
+        if self.pre:
+            x = x + self.dropout(self.attention(self.attention_norm(x, valid), mask))
+            x = x + self.dropout(self.feedforward(self.feedforward_norm(x, valid)))
+        else:
+            x = self.attention_norm(x + self.dropout(self.attention(x, mask)), valid)
+            x = self.feedforward_norm(x + self.dropout(self.feedforward(x)), valid)
+        return x
+
+
+class DecoderLayer(nn.Module):
+    """Causal self-attention, attention over a memory, then feed-forward; `depth` counts layers from 1.
+
+    The three sub-layers are spelled out once, in `_sublayers`; training and decoding differ in what self-attention
+    looks at: the whole sequence under a causal mask, or the keys and values kept from earlier steps.
+    """
+
+    def __init__(self, shape: LayerShape, depth: int, rotary: Rotary | None = None) -> None:
+        super().__init__()
+        self.pre, self.dropout = shape.norm_position == "pre", Dropout(shape.dropout)
+        self.attention = SelfAttention(shape.width, shape.heads, shape.attention_dropout, rotary)
+        self.cross = CrossAttention(shape.width, shape.heads, shape.attention_dropout)
+        self.feedforward = FeedForward(shape.width, shape.feedforward, shape.activation)
+        self.attention_norm, self.cross_norm, self.feedforward_norm = (norm(shape.norm, shape.width) for _ in range(3))
+        _scale_by_depth(depth, self.attention.out, self.cross.out, self.feedforward.out)
+
+    def forward(
+        self,
+        x: Tensor,
+        valid: Tensor | None,
+        memory: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        want_weights: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """`x` `[N, T, D]`, all positions at once; `memory`: what `cross.remember` gave of B sentences, N = B * K.
+
+        Returns (`[N, T, D]`, the weights over the memory `[N, T, S]` if wanted).
+        """
+        y = self.attention_norm(x, valid) if self.pre else x
+        x = x + self.dropout(self.attention(y, causal=True))
+        if not self.pre:
+            x = self.attention_norm(x, valid)
+        return self._look_and_think(x, valid, memory, mask, want_weights)
+
+    def step(
+        self,
+        x: Tensor,
+        position: int,
+        cache: Tensor,
+        memory: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        want_weights: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """One position: `x` `[N, 1, D]`; `cache` `[2, N, H, T, d]` (keys, values), written at `position`."""
+        y = self.attention_norm(x) if self.pre else x
+        queries, keys, values = self.attention.project(y, position)
+        cache[0, :, :, position] = keys.squeeze(2)
+        cache[1, :, :, position] = values.squeeze(2)
+        seen = cache[:, :, :, : position + 1]
+        x = x + self.attention.step(queries, seen[0], seen[1])[:, None]
+        if not self.pre:
+            x = self.attention_norm(x)
+        return self._look_and_think(x, None, memory, mask, want_weights)
+
+    def _look_and_think(
+        self,
+        x: Tensor,
+        valid: Tensor | None,
+        memory: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        want_weights: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        """The sub-layers that do not look at other positions of the target: the same in training and decoding."""
+        y = self.cross_norm(x, valid) if self.pre else x
+        keys, values = memory
+        # Beams are queries: K rows of a sentence become K * T queries against its one memory.
+        looked, weights = self.cross(y.reshape(len(keys), -1, x.shape[-1]), keys, values, mask, want_weights)
+        x = x + self.dropout(looked.view_as(x))
+        if not self.pre:
+            x = self.cross_norm(x, valid)
+        y = self.feedforward_norm(x, valid) if self.pre else x
+        x = x + self.dropout(self.feedforward(y))
+        if not self.pre:
+            x = self.feedforward_norm(x, valid)
+        return x, None if weights is None else weights.view(*x.shape[:2], -1)
+
+
+def _scale_by_depth(depth: int, *matrices: Tensor) -> None:
+    for matrix in matrices:
+        matrix.data.div_(math.sqrt(depth))

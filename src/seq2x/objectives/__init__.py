@@ -1,0 +1,7 @@
+"""What training minimises: functions from (model, batch) to a `Loss`, a sum and what to divide it by."""
+
+from __future__ import annotations
+
+from .likelihood import Likelihood
+
+__all__ = ["Likelihood"]
