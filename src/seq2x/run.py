@@ -30,7 +30,7 @@ from seq2x.storage import DISK, FileSystem, require_space, storage_error, write_
 from seq2x.strict_json import JSON, dump_json, parse_json
 from seq2x.tensors import check_tensors, pack_tensors
 
-__all__ = ["Lock", "Manifest", "Saved", "check_tensors", "commit", "find", "load", "pack_tensors", "sweep"]
+__all__ = ["Lock", "Manifest", "Saved", "check_tensors", "commit", "load", "pack_tensors", "sweep"]
 
 FORMAT = 1
 """Rises when an older reader could not understand a folder; every released format stays readable."""
@@ -205,19 +205,6 @@ def _dump_manifest(manifest: Manifest) -> bytes:
 # ------------------------------------------------------------------ loading
 
 
-def find(folder: str | Path, part: str = "best") -> Path:
-    """The folder with the manifest: `folder` itself or its `part`. Raises `FolderError` if neither is one.
-
-    `part` must be a real folder, not a link out of the run.
-    """
-    folder = Path(folder)
-    if not _holds(folder, _MANIFEST) and _holds(folder / part, _MANIFEST):
-        if (folder / part).is_symlink():
-            raise FolderError(str(folder / part), "a link", "a folder")
-        return folder / part
-    return folder
-
-
 def load(folder: str | Path, fallback: bool = False) -> Saved:
     """Everything in a folder, after all sizes and sha256 sums agreed; or a `FolderError`, and nothing was used.
 
@@ -390,7 +377,3 @@ def _order_of(name: str) -> tuple[int, int]:
 def _own_manifests(names: list[str]) -> list[str]:
     """The manifests that generations keep for themselves, newest first."""
     return sorted(filter(_OWN_MANIFEST.fullmatch, names), key=_order_of, reverse=True)
-
-
-def _holds(folder: Path, name: str) -> bool:
-    return os.path.lexists(folder / name)

@@ -14,13 +14,12 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from seq2x.errors import UsageError, nearest
 from seq2x.settings.habits import habit
-from seq2x.settings.rules import broken_rule
+from seq2x.settings.rules import LONGEST, broken_rule, is_clean
 from seq2x.settings.table import Settings
 
 __all__ = ["canonical", "differences", "parse_flag", "resolve"]
 
 _SHOWN = 80  # characters of a wrong value in a message
-_LONGEST = 4096  # characters of a string setting
 _UNSET = ("auto", "none")
 
 
@@ -28,7 +27,7 @@ def resolve(mapping: Mapping[str, object], where: str) -> Settings:
     """`Settings` with the values of `mapping`, every other one its default.
 
     Types are strict: `true` is no number, `"3"` is no number, NaN and infinity are no settings; a whole number is a
-    good float. An optional setting may be None or `"auto"`. `where` names the source (a file, "command line").
+    good float. An optional setting may be None, `"auto"` or `"none"`. `where` names the source (a file, "command line").
     Raises `UsageError` for the first thing wrong: an unknown name (with the nearest, or what another toolkit's
     habit is called here), a wrong type, a value out of range, or values that contradict each other.
     """
@@ -83,10 +82,10 @@ def differences(a: Settings, b: Settings) -> list[tuple[str, object, object, boo
 def _checked(name: str, value: object, where: str) -> object:
     """The value as its setting wants it. Raises `UsageError`."""
     name = canonical(name, where, value)
-    if _kind(name)[1] and (value is None or value == "auto"):
+    if _kind(name)[1] and (value is None or value in _UNSET):
         return None
-    if isinstance(value, str) and (len(value) > _LONGEST or any(ord(c) < 32 or c == "\x7f" for c in value)):
-        raise UsageError(where, f"{name} holds a control character or is too long", f"at most {_LONGEST} characters")
+    if isinstance(value, str) and not is_clean(value):
+        raise UsageError(where, f"{name} holds a control character or is too long", f"at most {LONGEST} characters")
     from pydantic import ValidationError
 
     try:

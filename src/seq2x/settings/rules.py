@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection
 
 from seq2x.settings.table import Settings
 
-__all__ = ["broken_rule", "without_effect"]
+__all__ = ["LONGEST", "broken_rule", "is_clean", "without_effect"]
+
+LONGEST = 4096
+"""Characters of a text in a setting, as of a path."""
 
 _MOST_PARAMETERS = 200e9  # beyond this a size is a slip of the finger, on any machine this program is for
 _CONTEXT_USES = ("state", "first", "every")
@@ -22,6 +26,11 @@ _RECURRENT_ONLY = (
     "output_from",
     "input_feeding",
 )
+
+
+def is_clean(text: str) -> bool:
+    """Whether `text` may stand in a setting or be a path: not too long, no control character, good UTF-8."""
+    return len(text) <= LONGEST and not any(unicodedata.category(c) in ("Cc", "Cs") for c in text)
 
 
 def broken_rule(settings: Settings) -> str:
