@@ -1,0 +1,310 @@
+"""From a look at the data to every number that the user did not give, each with its reason.
+
+Pure arithmetic over a `Profile`: no torch, no files, no clock. The rules are plain and few; they are written here so
+that they can be read, and every choice carries the sentence that explains it. A setting that the user gave is
+never changed; what follows from it does follow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from seq2x.settings import Settings
+from seq2x.types import Example
+
+__all__ = ["Plan", "Profile", "Side", "estimate_seconds", "plan", "profile"]
+
+_SAMPLE = 20_000  # examples looked at; the first ones, every one of them in small data
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of the data. Means are per line; `long_characters` is the length that 1 % of the lines exceed."""
+
+    characters: int
+    words: int
+    mean_characters: float
+    mean_words: float
+    long_characters: int
+    script: str
+    symbols: bool  # blank-separated names out of a small fixed set: phones, tags, actions
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What the plan knows about the data. `shared` is what the two
+    sides' distributions of letters have in common, 0 to 1."""
+
+    pairs: int
+    source: Side
+    target: Side
+    shared: float
+    several: float  # share of items with more than one right output
+    ratio: float  # target characters per source character
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Settings without a gap, and for each chosen one its reason."""
+
+    settings: Settings
+    reasons: Mapping[str, str]
+
+
+def profile(examples: Iterable[Example], pairs: int | None = None) -> Profile:
+    """Look at the first examples. `pairs`: how many there are in all (None: those given)."""
+    sources: list[str] = []
+    targets: list[str] = []
+    several = 0
+    total = 0
+    for total, example in enumerate(examples, 1):
+        if total <= _SAMPLE:
+            sources.append(example.source)
+            targets.append(example.targets[0])
+            several += len(example.targets) > 1
+    count = max(len(sources), 1)
+    source, target = _side(sources), _side(targets)
+    letters = [Counter(c for text in side for c in text.lower() if c.isalpha()) for side in (sources, targets)]
+    common = _overlap(*letters)
+    ratio = target.mean_characters / max(source.mean_characters, 1e-9)
+    return Profile(total if pairs is None else pairs, source, target, common, several / count, ratio)
+
+
+def _overlap(a: Counter[str], b: Counter[str]) -> float:
+    """How much two distributions have in common: the sum over all letters of the smaller share."""
+    sizes = max(a.total(), 1), max(b.total(), 1)
+    return sum(min(a[letter] / sizes[0], b[letter] / sizes[1]) for letter in a.keys() & b.keys())
+
+
+def plan(data: Profile, settings: Settings, *, device: str = "cpu") -> Plan:
+    """Fill every gap in `settings` from `data`. `device`: "cpu" or "cuda" (which can afford more)."""
+    given = _Given(settings)
+    _plan_text(data, given)
+    _plan_metric(data, given)
+    _plan_size(data, given, device)
+    _plan_rates(data, given)
+    _plan_steps(data, given, device)
+    return Plan(given.settings, given.reasons)
+
+
+def estimate_seconds(settings: Settings, parameters: int, tokens_per_second: float | None = None) -> tuple[float, str]:
+    """Seconds of training at most, and where the figure comes from.
+
+    Work is 6 operations per weight and target token (forward 2, backward 4; Kaplan et al. 2020, eq. 2.2). Without a
+    measured rate 2 processor cores are taken to do 60e9 useful operations per second.
+    """
+    tokens = (settings.max_steps or 0) * (settings.batch_tokens or 0)
+    if tokens_per_second:
+        return tokens / tokens_per_second, f"measured here: {tokens_per_second:,.0f} target tokens per second"
+    return tokens * 6.0 * parameters / 60e9, "assuming 60e9 operations per second; not measured"
+
+
+class _Given:
+    """Settings being filled: `choose` sets what is open, and remembers why."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.reasons: dict[str, str] = {}
+
+    def choose(self, name: str, value: Any, reason: str) -> None:
+        if getattr(self.settings, name) in (None, "auto"):
+            self.settings = dataclasses.replace(self.settings, **{name: value})
+            self.reasons[name] = reason
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self.settings, name)
+
+
+# ------------------------------------------------------------------ text
+
+
+_NO_BLANKS = ("han", "kana", "thai", "lao", "khmer", "myanmar")
+_SCRIPTS = {"CJK": "han", "HIRAGANA": "kana", "KATAKANA": "kana"}
+
+
+def _side(texts: list[str]) -> Side:
+    counts: Counter[str] = Counter()
+    scripts: Counter[str] = Counter()
+    vocabulary: Counter[str] = Counter()
+    for text in texts:
+        counts.update(text)
+        vocabulary.update(text.split())
+    for character, number in counts.items():
+        if character.isalpha():
+            name = unicodedata.name(character, "OTHER").split()[0]
+            scripts[_SCRIPTS.get(name, name.lower())] += number
+    lines = max(len(texts), 1)
+    words = sum(vocabulary.values())
+    lengths = sorted(map(len, texts)) or [0]
+    return Side(
+        characters=len(counts),
+        words=len(vocabulary),
+        mean_characters=sum(lengths) / lines,
+        mean_words=words / lines,
+        long_characters=lengths[min(int(0.99 * len(lengths)), len(lengths) - 1)],
+        script=scripts.most_common(1)[0][0] if scripts else "none",
+        symbols=_are_symbols(len(vocabulary), words, lines),
+    )
+
+
+def _are_symbols(distinct: int, words: int, lines: int) -> bool:
+    """Phones, tags or actions: few names, each used often, several to a line. Running text has far more words."""
+    return distinct <= 300 and words >= 2 * lines and words >= 20 * distinct
+
+
+def _units(side: Side, pairs: int) -> tuple[str, str]:
+    if side.symbols:
+        return "word", f"{side.words} different blank-separated symbols: each is one"
+    if side.mean_words <= 2.0 or side.mean_characters <= 24:
+        if side.script in _NO_BLANKS and pairs >= 200_000:
+            return "bpe", f"{side.script} script, {pairs:,} pairs: enough for frequent words to become symbols"
+        return "char", f"short texts ({side.mean_characters:.0f} characters on average): spelling matters"
+    if side.script in _NO_BLANKS and pairs < 200_000:
+        return "char", f"{side.script} script without blanks; {pairs:,} pairs are few for learned words"
+    return "bpe", f"running text ({side.mean_words:.0f} words on average)"
+
+
+def _plan_text(data: Profile, given: _Given) -> None:
+    given.choose("task", "generate", "text on both sides")
+    for name, side in (("source_units", data.source), ("target_units", data.target)):
+        if given["units"] != "auto":
+            given.choose(name, given["units"], "as units says")
+        given.choose(name, *_units(side, data.pairs))
+    if given["units"] == "auto" and given["source_units"] == given["target_units"]:
+        given.choose("units", given["source_units"], "the same on both sides")
+    same = given["source_units"] == given["target_units"]
+    if not same:
+        given.choose("joint_vocab", False, "different units on the two sides")
+    elif data.shared >= 0.5 and given["source_units"] != "word":
+        given.choose("joint_vocab", True, f"the two sides share {data.shared:.0%} of their letters")
+    else:
+        given.choose("joint_vocab", False, f"the two sides share only {data.shared:.0%} of their letters")
+    for limit, size in ((5_000, 2_000), (20_000, 4_000), (50_000, 6_000), (200_000, 8_000), (1_000_000, 16_000)):
+        if data.pairs <= limit:
+            given.choose("vocab_size", size, f"at most; {data.pairs:,} pairs see each of so many symbols often enough")
+    given.choose("vocab_size", 32_000, f"at most; {data.pairs:,} pairs")
+
+
+def _plan_metric(data: Profile, given: _Given) -> None:
+    target = data.target
+    if target.symbols and data.source.mean_words <= 1.5:
+        given.choose("valid_metric", "word_errors", "one word in, a short series of symbols out: right or wrong")
+    elif target.symbols or (target.mean_words <= 2.5 and target.script not in _NO_BLANKS):
+        given.choose("valid_metric", "exact_match", "short or formal outputs: right or wrong as a whole")
+    elif target.mean_characters <= 5:
+        given.choose("valid_metric", "exact_match", "very short outputs: right or wrong as a whole")
+    else:
+        given.choose("valid_metric", "bleu", "running text: overlap with the reference")
+
+
+# ------------------------------------------------------------------ size
+
+
+_PRESETS: dict[str, dict[str, int]] = {  # layers on each side, width, heads, feed-forward
+    "tiny": {"layers": 2, "width": 128, "heads": 4, "feedforward": 512},
+    "small": {"layers": 3, "width": 256, "heads": 4, "feedforward": 1024},
+    "base": {"layers": 6, "width": 512, "heads": 8, "feedforward": 2048},
+    "big": {"layers": 6, "width": 1024, "heads": 16, "feedforward": 4096},
+}
+_RECURRENT = {"tiny": (1, 128), "small": (1, 256), "base": (2, 512), "big": (4, 1024)}  # layers, width
+
+
+def _plan_size(data: Profile, given: _Given, device: str) -> None:
+    pairs = data.pairs
+    if pairs < 2_000:
+        given.choose("preset", "tiny", f"{pairs:,} pairs: a small model learns them and does not only remember them")
+    elif pairs < 500_000 or device == "cpu":
+        given.choose("preset", "small", f"{pairs:,} pairs" + (" on a processor" if device == "cpu" else ""))
+    elif pairs < 10_000_000:
+        given.choose("preset", "base", f"{pairs:,} pairs on an accelerator")
+    else:
+        given.choose("preset", "big", f"{pairs:,} pairs on an accelerator")
+    given.choose("model", "transformer", "trains fastest and is usually best")
+    preset = given["preset"]
+    if given["model"] == "transformer":
+        for name, value in _PRESETS[preset].items():
+            if name == "layers" and given["encoder_layers"] and given["decoder_layers"]:
+                continue
+            if name in ("heads", "feedforward") and given["width"] != _PRESETS[preset]["width"]:
+                value = _heads(given["width"], preset) if name == "heads" else 4 * given["width"]
+            given.choose(name, value, f"preset {preset}")
+    else:
+        layers, width = _RECURRENT[preset]
+        given.choose("layers", layers, f"preset {preset}, recurrent")
+        given.choose("width", width, f"preset {preset}, recurrent")
+    for limit, share in ((10_000, 0.3), (100_000, 0.2), (1_000_000, 0.1)):
+        if pairs < limit:
+            given.choose("dropout", share, f"{pairs:,} pairs: the fewer, the more")
+    given.choose("dropout", 0.1, "the usual value for much data")
+
+
+def _heads(width: int, preset: str) -> int:
+    """The largest number of heads not above the preset's that divides `width`."""
+    return next(h for h in range(_PRESETS[preset]["heads"], 0, -1) if width % h == 0)
+
+
+def _plan_rates(data: Profile, given: _Given) -> None:
+    width = given["width"]
+    if given["model"] == "transformer":
+        rate = 0.0015 * math.sqrt(256 / width)
+        rate = float(f"{min(rate, 0.002):.2g}")
+        given.choose("learning_rate", rate, f"peak for width {width}: the wider, the lower")
+    else:
+        given.choose("learning_rate", 0.001, "a sound peak for recurrent models")
+
+
+# ------------------------------------------------------------------ steps
+
+
+def _tokens(side: Side, units: str, lower: int) -> float:
+    """About how many symbols a line has, `</s>` counted."""
+    if units == "word":
+        return side.mean_words + 1
+    if units in ("char", "byte"):
+        return side.mean_characters + 1
+    if side.script in _NO_BLANKS:
+        return side.mean_characters / 1.6 + 1
+    return min(side.mean_words * (1.15 if lower >= 6_000 else 1.3), side.mean_characters) + 1
+
+
+def _plan_steps(data: Profile, given: _Given, device: str) -> None:
+    per_line = _tokens(data.target, given["target_units"], given["vocab_size"])
+    epoch = data.pairs * per_line
+    most = 16_000 if device == "cuda" else 2_500
+    tokens = int(min(max(epoch / 200, 512), most))
+    tokens = max(64, round(tokens, -2))
+    given.choose(
+        "batch_tokens", tokens, f"about {epoch / tokens:,.0f} updates per epoch of about {epoch:,.0f} target tokens"
+    )
+    updates = max(epoch / given["batch_tokens"], 1.0)
+    epochs = _epochs(data.pairs)
+    steps = _round(min(max(updates * epochs, 600), 200_000))
+    given.choose("max_steps", steps, f"about {steps / updates:.0f} epochs at most; early stopping usually ends sooner")
+    warmup = int(min(max(given["max_steps"] // 10, 50), 600 if given["model"] == "transformer" else 200))
+    given.choose("warmup_steps", warmup, "the rate climbs for the first tenth of the steps, 600 at most")
+    valid = _round(min(max(given["max_steps"] / 25, 25), 2_000))
+    given.choose("valid_steps", min(valid, given["max_steps"]), "about 25 looks at held-out data")
+    if given["valid"] is None:
+        size = max(1, min(500, data.pairs // 10))
+        given.choose("valid_size", size, "held out of training: a tenth, 500 at most, which tell two models apart")
+
+
+def _epochs(pairs: int) -> int:
+    """Passes over the data: small data needs many, large data few."""
+    for limit, epochs in ((2_000, 100), (10_000, 60), (50_000, 30), (200_000, 20), (1_000_000, 10)):
+        if pairs < limit:
+            return epochs
+    return 5
+
+
+def _round(number: float) -> int:
+    """Two leading digits are enough."""
+    number = max(number, 1.0)
+    digits = max(int(math.log10(number)) - 1, 0)
+    return round(number / 10**digits) * 10**digits

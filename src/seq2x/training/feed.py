@@ -1,0 +1,73 @@
+"""Batches of a store, on the device, segmented anew where BPE-dropout is on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from seq2x.codecs.text import TextCodec
+from seq2x.data.batches import Batches, split
+from seq2x.data.collate import Resample, collate
+from seq2x.data.store import Store
+from seq2x.settings import Settings
+from seq2x.types import Batch, Padded
+
+__all__ = ["StoreFeed", "store_folder"]
+
+
+class StoreFeed:
+    """The `Feed` of a prepared run. With `subword_dropout`, every epoch sees other segmentations of the raw text."""
+
+    def __init__(
+        self, store: Store, settings: Settings, codecs: tuple[TextCodec, TextCodec], device: torch.device
+    ) -> None:
+        self.store, self.device = store, device
+        self._codecs, self._dropout = codecs, settings.subword_dropout
+        self._targets = store.target_lengths.astype(np.int64)
+        self._batches = Batches(
+            store.source_lengths, store.target_lengths, settings.batch_tokens or 2048, settings.seed
+        )
+
+    def epoch(self, number: int) -> list[np.ndarray]:
+        """The rows of every update of epoch `number`."""
+        return self._batches.epoch(number)
+
+    def split(self, rows: np.ndarray, parts: int) -> list[np.ndarray]:
+        """`rows` in `parts` micro-batches."""
+        return split(rows, parts)
+
+    def tokens(self, rows: np.ndarray) -> int:
+        """Target tokens of `rows`."""
+        return int(self._targets[rows].sum())
+
+    def batch(self, rows: np.ndarray, seed: int) -> Batch:
+        """The batch of `rows` as tensors on the device."""
+        found = collate(self.store, rows, self._resample(seed) if self._dropout else None)
+        source, target = (self._moved(side) for side in (found.source, found.target))
+        return Batch(source, target, found.rows)
+
+    def _moved(self, side: Padded | None) -> Padded | None:
+        if side is None:
+            return None
+        values, lengths = (torch.from_numpy(array).to(self.device, non_blocking=True) for array in side)
+        return Padded(values, lengths)
+
+    def _resample(self, seed: int) -> Resample:
+        source_codec, target_codec = self._codecs
+        dropout, longest = self._dropout, (int(self.store.source_lengths.max()), int(self.store.target_lengths.max()))
+
+        def resample(source: str, target: str, row: int) -> tuple[list[int], list[int]]:
+            draw = np.random.default_rng([seed, row])
+            sides = source_codec.resample(source, dropout, draw), target_codec.resample(target, dropout, draw)
+            if any(len(side) >= most for side, most in zip(sides, longest, strict=True)):
+                return source_codec.encode(source), target_codec.encode(target)  # longer than any that was let in
+            return sides
+
+        return resample
+
+
+def store_folder(run: Path, part: str) -> Path:
+    """Where the prepared data of a run lies; `part` is "train" or "valid"."""
+    return run / "data" / part

@@ -1,0 +1,143 @@
+"""What a run says while it runs: a progress bar or plain lines, `log.txt`, and `metrics.jsonl` for machines.
+
+A line of `metrics.jsonl` is one JSON object. All that depends on the clock stands under its key `time`; the rest
+is the same in every run with the same seed and data, interrupted or not.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from seq2x.errors import escape
+
+__all__ = ["Log", "cut_back", "duration", "read_metrics"]
+
+_PLAIN_SECONDS = 10.0  # without a terminal: a line of progress at most this often
+
+
+class Log:
+    """Writes into run folder `folder` (nowhere if None) and, unless `quiet`, to standard error."""
+
+    def __init__(self, folder: Path | None = None, *, quiet: bool = False) -> None:
+        self._folder, self._quiet = folder, quiet
+        self._bar: Any = None
+        self._task: Any = None
+        self._shown = -math.inf
+        self.lines = len(read_metrics(folder)) if folder else 0
+
+    def say(self, text: str = "") -> None:
+        """One line (or several) for people."""
+        text = escape(text)
+        if not self._quiet:
+            if self._bar is not None:
+                self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            else:
+                print(text, file=sys.stderr, flush=True)
+        if self._folder is not None:
+            with (self._folder / "log.txt").open("a", encoding="utf-8") as file:
+                file.write(text + "\n")
+
+    def record(self, kind: str, step: int, values: Mapping[str, Any], clock: Mapping[str, Any]) -> None:
+        """One line for machines. Values that are not finite become null: JSON has no word for them."""
+        line = {"kind": kind, "step": step, **values, "time": dict(clock)}
+        self.lines += 1
+        if self._folder is not None:
+            with (self._folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(_plain(line), ensure_ascii=False, allow_nan=False) + "\n")
+
+    def sync(self) -> None:
+        """Bring `metrics.jsonl` to the disk: a commit counts its lines."""
+        if self._folder is not None and self.lines:
+            with (self._folder / "metrics.jsonl").open("rb") as file:
+                os.fsync(file.fileno())
+
+    def progress(self, step: int, last: int, text: str) -> None:
+        """Move the bar; without a terminal, a plain line now and then."""
+        if self._quiet:
+            return
+        if sys.stderr.isatty():
+            self._show_bar(step, last, text)
+        elif time.monotonic() - self._shown >= _PLAIN_SECONDS:
+            self._shown = time.monotonic()
+            print(f"step {step:,}/{last:,}  {text}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _show_bar(self, step: int, last: int, text: str) -> None:
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+            columns = (
+                TextColumn("step"),
+                MofNCompleteColumn(),
+                BarColumn(bar_width=24),
+                TextColumn("{task.description}"),
+            )
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task(text, total=last)
+            self._bar.start()
+        self._bar.update(self._task, completed=step, total=last, description=text)
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The whole lines of a run's `metrics.jsonl`, in order; a line torn by a crash ends the list."""
+    path = folder / "metrics.jsonl"
+    records: list[dict[str, Any]] = []
+    if not path.is_file():
+        return records
+    for line in path.read_bytes().split(b"\n")[:-1]:
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            break
+    return records
+
+
+def cut_back(folder: Path, lines: int) -> None:
+    """Keep the first `lines` lines of `metrics.jsonl`: what came after the restored step will come again."""
+    path = folder / "metrics.jsonl"
+    if not path.is_file():
+        return
+    kept = b"".join(line + b"\n" for line in path.read_bytes().split(b"\n")[:-1][:lines])
+    fresh = path.with_name(".metrics.jsonl.new")
+    with fresh.open("wb") as file:
+        file.write(kept)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+
+
+def duration(seconds: float) -> str:
+    """Time for people.
+
+    >>> duration(42), duration(600), duration(7260)
+    ('42 s', '10 min', '2 h 1 min')
+    """
+    if not math.isfinite(seconds):
+        return "?"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
