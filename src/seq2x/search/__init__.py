@@ -1,0 +1,12 @@
+"""Step in, `Hypotheses` out: greedy, beam, sampling, over anything that can step.
+
+search      the n best outputs of each sentence (beam search; beam size 1 is greedy)
+sample      draws from the distribution over outputs
+Ensemble    a decoder over decoders
+Rules, Sampling, limits     what a search obeys
+"""
+
+from seq2x.search.beam import search
+from seq2x.search.rules import Rules, Sampling, limits
+
+__all__ = ["Rules", "Sampling", "limits", "search"]

@@ -1,0 +1,130 @@
+"""What every search does with a decoder: step it, constrain it, watch it, let finished sentences go.
+
+Small arrays `[B,K,c]` are worked on as numpy arrays wherever the decoder's are on the CPU (tensors there share
+their memory), else as tensors on the decoder's device, where nothing is read back but one number per step.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from seq2x.arrays import float64, like, namespace, on_host, order, to_numpy
+from seq2x.errors import DivergedError, UsageError
+from seq2x.search.constraints import Constraints
+from seq2x.search.rules import Rules, Sampling
+from seq2x.types import BOS, Answer, Array, Decoder, State, Want
+
+__all__ = ["Drive", "lengths_of"]
+
+
+class Drive:
+    """A decoder at work on a batch of `B` sentences with `beams` rows each.
+
+    `rows_B` numbers the sentences still in the batch; `length` is how many symbols each row has. The caller
+    gives `advance` what each row continues with; `answer` is then what the decoder says about the next symbol.
+    """
+
+    def __init__(
+        self, decoder: Decoder, memory: Any, sentences: int, beams: int, top: int, want: Want,
+        rules: Rules | Sampling, prefix: Array | None,
+    ) -> None:  # fmt: skip
+        self._decoder, self.beams, self.length = decoder, beams, 0
+        self._state: State = decoder.start(memory, beams, top, want)
+        self._theirs = self._state.position  # shows the decoder's library and device
+        self.on_host = on_host(self._theirs)
+        self.rows_B = self.here(np.arange(sentences))
+        self._constraints = Constraints(rules, prefix, beams, self.here)
+        self._history_NT = self.here(np.zeros((sentences * beams, 0), dtype=np.int64))
+        self._previous_N = like(np.full(sentences * beams, BOS, dtype=np.int64), self._theirs)
+        self._origin_N = like(np.arange(sentences * beams), self._theirs)
+        self.answer: Answer
+
+    def here(self, x: Array) -> Array:
+        """`x` where the search works."""
+        return to_numpy(x) if self.on_host else like(x, self._theirs)
+
+    def step(self) -> None:
+        """Ask the decoder about the next symbol."""
+        self.answer, self._state = self._decoder.step(self._previous_N, self._origin_N, self._state)
+
+    def forbidden(self) -> Array:
+        """`[N,F]` for `Answer.top` and `Answer.sample`."""
+        count = len(self.rows_B) * self.beams
+        history = self._history_NT if self._constraints.needs_history else None
+        return like(self._constraints.forbid(count, self.length, history), self._theirs)
+
+    def candidates(self, c: int) -> tuple[Array, Array]:
+        """The best symbols of each row under all constraints: log p `[N,c']` double, ids `[N,c']`; c' <= c."""
+        values, ids = self.answer.top(c, self.forbidden())
+        return self.force(self.here(values), self.here(ids))
+
+    def force(self, values_Nc: Array, ids_Nc: Array) -> tuple[Array, Array]:
+        """Candidates in double precision; where a prefix goes on, its symbol is the only one."""
+        values_Nc = float64(values_Nc)
+        symbol_N = self._constraints.forced(self.length, self.rows_B)
+        if symbol_N is None:
+            return values_Nc, ids_Nc
+        xp = namespace(values_Nc)
+        log_p_N = float64(self.here(self.answer.of(like(symbol_N.clip(0), self._theirs))))
+        first_c = self.here(np.arange(values_Nc.shape[1])) == 0
+        free_N1 = symbol_N[:, None] < 0
+        alone_Nc = xp.where(first_c, log_p_N[:, None], -np.inf)
+        return xp.where(free_N1, values_Nc, alone_Nc), xp.where(free_N1, ids_Nc, symbol_N[:, None])
+
+    def attention(self) -> Array:
+        """`[B,K,S]` of this step. Raises `UsageError` if the decoder has none."""
+        attention_NS = self.answer.attention
+        if attention_NS is None:
+            raise UsageError("attention", "this model has none to show", "", "leave coverage_beta at 0")
+        return self.here(attention_NS).reshape(len(self.rows_B), self.beams, -1)
+
+    def advance(self, symbol_BK: Array, parent_BK: Array) -> None:
+        """Beam k of a sentence goes on from its beam `parent` with `symbol`."""
+        first_B1 = self.here(np.arange(len(self.rows_B)))[:, None] * self.beams
+        origin_N, symbol_N = (first_B1 + parent_BK).reshape(-1), symbol_BK.reshape(-1)
+        if self._constraints.needs_history:
+            xp = namespace(symbol_N)
+            self._history_NT = xp.concatenate([self._history_NT[origin_N], symbol_N[:, None]], -1)
+        self._origin_N, self._previous_N = like(origin_N, self._theirs), like(symbol_N, self._theirs)
+        self.length += 1
+
+    def watch(self, going_B: Array, bad_B: Array) -> int:
+        """How many sentences go on: the one number read from the device at each step.
+
+        Raises `DivergedError` naming the first sentence for which `bad` is true.
+        """
+        xp = namespace(going_B)
+        flag = int(xp.where(bad_B.any(), -1 - xp.argmax(bad_B * 1), going_B.sum()))
+        if flag < 0:
+            row = int(self.rows_B[-1 - flag])
+            raise DivergedError(f"sentence {row + 1} of the batch", "the model's log p is not a number",
+                                "finite values or -inf", "the weights or the input are damaged")  # fmt: skip
+        return flag
+
+    def leave(self, going_B: Array, count: int) -> Array | None:
+        """Let all but the `count` sentences in `going` go, where enough of the batch is done to be worth the
+        copy of the state. To be called before `advance`. The places of those that stay, ascending, or None if
+        all stay for now.
+        """
+        sentences = len(self.rows_B)
+        if sentences - count < max(1, sentences // 8):
+            return None
+        keep_B = order(~going_B * 1)[:count]
+        self._state = self._state.keep(like(keep_B, self._theirs))
+        self.rows_B = self.rows_B[keep_B]
+        if self._constraints.needs_history:
+            kept_BK = keep_B[:, None] * self.beams + self.here(np.arange(self.beams))
+            self._history_NT = self._history_NT[kept_BK.reshape(-1)]
+        return keep_B
+
+
+def lengths_of(source_lengths: Array, max_lengths: Array) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Both `[B]` as int64 numpy arrays. Raises `UsageError` for limits that are not one positive number each."""
+    sources, most = (to_numpy(x).astype(np.int64) for x in (source_lengths, max_lengths))
+    if most.shape != sources.shape or (most < 1).any():
+        raise UsageError(
+            "max_length", f"{most.tolist()}"[:200], f"a number of at least 1 for each of {len(sources)} sentences"
+        )
+    return sources, most
