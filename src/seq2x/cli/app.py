@@ -1,0 +1,137 @@
+"""`seq2x COMMAND ...`: which commands there are, and what becomes of an error.
+
+0 ok · 2 usage, settings · 3 data · 4 model folder · 5 storage · 6 diverged · 7 out of memory · 8 device ·
+9 run folder busy · 128+N signal · 1 only for our own bug
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from types import ModuleType
+
+from seq2x.cli import check, compare, demo, doctor, evaluate, info, predict, score, streams, train
+from seq2x.cli.parser import Parser, add_common, reject_unknown
+from seq2x.errors import OutOfMemory, Seq2xError, StorageError, UsageError, nearest
+
+__all__ = ["COMMANDS", "build_parser", "main"]
+
+COMMANDS: dict[str, ModuleType] = {
+    "demo": demo,
+    "check": check,
+    "train": train,
+    "predict": predict,
+    "evaluate": evaluate,
+    "score": score,
+    "compare": compare,
+    "info": info,
+    "doctor": doctor,
+}
+"""Every command: a module with `HELP`, `add(parser)` and `run(arguments) -> exit code`."""
+
+_INTRODUCTION = """\
+usage: seq2x COMMAND ...
+
+Turns examples into a model: any sequence in, a new sequence out.
+
+{commands}
+
+seq2x COMMAND --help says more, seq2x COMMAND --help-all lists every setting.
+Each command takes --json (for machines) and --debug (tracebacks).
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code; nothing but `SystemExit` of an embedding program escapes."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    with warnings.catch_warnings():
+        if not debug:
+            warnings.simplefilter("ignore")  # other libraries' hints to programmers are not for users
+        try:
+            return _dispatch(arguments)
+        except SystemExit as end:  # argparse ends --help like this
+            return int(end.code or 0)
+        except KeyboardInterrupt:
+            return 128 + signal.SIGINT
+        except BrokenPipeError:
+            streams.abandon()
+            return 128 + signal.SIGPIPE
+        except Exception as error:
+            return _explain(error, debug)
+
+
+def build_parser() -> Parser:
+    """The whole grammar; also what the test that guards it reads."""
+    parser = Parser(prog="seq2x", add_help=False, allow_abbrev=False)
+    subparsers = parser.add_subparsers(dest="command", parser_class=Parser, metavar="COMMAND")
+    for name, module in COMMANDS.items():
+        sub = subparsers.add_parser(name, add_help=False, allow_abbrev=False, description=module.HELP)
+        module.add(sub)
+        add_common(sub)
+    return parser
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "--help-all", "help"):
+        streams.write(_INTRODUCTION.format(commands=_command_list()))
+        return 0
+    if arguments[0] == "--version":
+        from seq2x import __version__
+
+        streams.write(f"seq2x {__version__}\n")
+        return 0
+    name = arguments[0]
+    if name not in COMMANDS:
+        raise UsageError("seq2x", f'no command "{name}"', todo=nearest(name, COMMANDS))
+    parser = build_parser()
+    sub = parser.command(name)
+    reject_unknown(sub, arguments[1:])
+    known: argparse.Namespace
+    known, rest = parser.parse_known_args(arguments)
+    if rest:
+        raise UsageError(f"seq2x {name}", f'unexpected "{rest[0]}"', todo=f'"seq2x {name} --help" shows what there is')
+    code: int = COMMANDS[name].run(known)
+    return code
+
+
+def _command_list() -> str:
+    return "\n".join(f"  {name:<10}{module.HELP}" for name, module in COMMANDS.items())
+
+
+def _explain(error: Exception, debug: bool) -> int:
+    """One message of at most two lines on standard error; the exit code."""
+    if debug:
+        traceback.print_exception(error)
+    known = _as_ours(error)
+    if known is None:
+        found = f"{type(error).__name__}: {error}"
+        streams.fail(
+            1, f"internal error, please report: {found}", "" if debug else "run again with --debug for details"
+        )
+        return 1
+    streams.fail(known.exit_code, str(known))
+    return known.exit_code
+
+
+def _as_ours(error: Exception) -> Seq2xError | None:
+    """`error` as one of ours, where the machine and not a bug of ours is to blame."""
+    if isinstance(error, Seq2xError):
+        return error
+    text = str(error)
+    if (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in text)
+    ):
+        return OutOfMemory("memory", "the machine has no more", todo="try a smaller batch_size or batch_tokens")
+    if isinstance(error, OSError) and error.errno is not None:
+        where = str(error.filename) if error.filename is not None else "input or output"
+        todo = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        return StorageError(where, (error.strerror or text).lower(), todo=todo)
+    return None

@@ -1,0 +1,110 @@
+"""`seq2x info RUN`: what is in this folder, in plain words, every byte verified; torch is not needed."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from seq2x.cli import streams
+from seq2x.cli.parser import Parser
+
+if TYPE_CHECKING:
+    from seq2x.saved import Saved
+
+__all__ = ["HELP", "add", "run"]
+
+HELP = "what is in a run folder"
+_WEIGHTS = "weights.safetensors"
+
+
+def add(parser: Parser) -> None:
+    """The grammar of this command."""
+    parser.usage = "seq2x info RUN [options]"
+    parser.add_argument("run", metavar="RUN", help="a run folder, or its best/")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Verify the folder and describe it."""
+    from seq2x import run as runs
+    from seq2x.predict import model_folder
+
+    saved = runs.load(model_folder(arguments.run))
+    facts = _facts(saved)
+    if arguments.json:
+        streams.write_json(facts)
+    else:
+        streams.write(_words(arguments.run, facts))
+    return 0
+
+
+def _facts(saved: Saved) -> dict[str, Any]:
+    """Everything worth knowing, for machines."""
+    weights = saved.tensors(_WEIGHTS)
+    return {
+        "folder": str(saved.path),
+        "writer": saved.manifest.writer,
+        "step": saved.step,
+        "task": saved.json("task.json"),
+        "model": saved.json("model.json"),
+        "parameters": sum(int(array.size) for array in weights.values()),
+        "source": _codec(saved, "source.json"),
+        "target": _codec(saved, "target.json"),
+        "about": dict(saved.about),
+        "files": {record.file: record.bytes for record in saved.manifest.files.values()},
+    }
+
+
+def _codec(saved: Saved, name: str) -> dict[str, Any]:
+    from seq2x.codecs.text import TextCodec
+
+    codec = TextCodec.from_bytes(saved.read(name), saved.where(name))
+    vocabulary = codec.vocabulary
+    return {
+        "units": codec.units,
+        "symbols": codec.size,
+        "normalise": vocabulary.normalise,
+        "lower": vocabulary.lower,
+    }
+
+
+def _words(name: str, facts: dict[str, Any]) -> str:
+    model, task = facts["model"], facts["task"]
+    size = sum(facts["files"].values())
+    lines = [
+        f"{name}: text in, text out ({task['task']})",
+        f"  made by    {facts['writer']}, after {facts['step']:,} updates",
+        f"  model      {_model(model)}, {facts['parameters']:,} weights",
+        f"  reads      {_side(facts['source'])}; at most {model['max_source_length']:,} symbols a line",
+        f"  writes     {_side(facts['target'])}",
+        f"  judged by  {task['metric']}" + ("; lines with one source are one item" * (task["references"] == "merge")),
+    ]
+    if task["search"]:
+        lines.append("  search     " + ", ".join(f"{key} = {value}" for key, value in task["search"].items()))
+    lines += [f"  {key[:10]:<10} {_short(value)}" for key, value in facts["about"].items()]
+    lines.append(f"  files      {len(facts['files'])}, {_bytes(size)}; every sum agrees")
+    return "\n".join(lines) + "\n"
+
+
+def _model(model: dict[str, Any]) -> str:
+    layers = f"{model['encoder_layers']}+{model['decoder_layers']} layers of width {model['width']}"
+    if model["kind"] == "transformer":
+        return f"Transformer, {layers}, {model['heads']} heads"
+    reading = "both directions" if model["bidirectional"] else "one direction"
+    context = (
+        f"{model['attention']} attention" if model["context"] == "attention" else f"one context ({model['context']})"
+    )
+    return f"{model['kind'].upper()}, {layers}, {reading}, {context}"
+
+
+def _side(codec: dict[str, Any]) -> str:
+    lower = ", lower-cased" if codec["lower"] else ""
+    return f"{codec['symbols']:,} symbols ({codec['units']} units, {codec['normalise'].upper()}{lower})"
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else streams.to_json(value)
+    return text if len(text) <= 64 else text[:61] + "..."
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"

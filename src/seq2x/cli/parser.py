@@ -1,0 +1,176 @@
+"""Settings as options: `--beam-size 5`, `--set beam_size=5`, `--lower` and `--no-lower`; all generated from `Settings`.
+
+The short help of a command fits one screen; `--help-all` lists every setting it takes, grouped by room.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import textwrap
+import typing
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, NoReturn
+
+from seq2x.cli import streams
+from seq2x.errors import UsageError, nearest
+from seq2x.settings import Settings
+
+__all__ = ["Parser", "add_common", "add_settings", "flag", "given", "reject_unknown"]
+
+_WIDTH = 79
+_MARK = "setting:"  # prefix of a setting's place in the namespace: an option may not shadow it
+
+
+class Parser(argparse.ArgumentParser):
+    """An `ArgumentParser` whose errors are ours, and whose help fits a terminal of 24 x 80."""
+
+    rooms: tuple[str, ...] = ()
+
+    def error(self, message: str) -> NoReturn:
+        """Raises `UsageError`: exit code 2 in our own format."""
+        raise UsageError(self.prog, message, todo=f'"{self.prog} --help" shows what there is')
+
+    def command(self, name: str) -> Parser:
+        """The parser of one command."""
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                found = action.choices[name]
+                assert isinstance(found, Parser)
+                return found
+        raise KeyError(name)
+
+    def options(self) -> list[str]:
+        """Every option string that this command takes."""
+        return sorted(self._option_string_actions)
+
+
+def flag(name: str) -> str:
+    """`beam_size` -> `--beam-size`."""
+    return "--" + name.replace("_", "-")
+
+
+def add_settings(parser: Parser, *rooms: str, shown: Iterable[str] = ()) -> None:
+    """One option for every setting of `rooms`, and `--set`; those `shown` stand in the short help."""
+    parser.rooms = rooms
+    visible = frozenset(shown)
+    for field in _fields(rooms):
+        text = str(field.metadata["text"]) if field.name in visible else argparse.SUPPRESS
+        names = list(dict.fromkeys([flag(field.name), f"--{field.name}"]))
+        if isinstance(field.default, bool):
+            parser.add_argument(
+                *names,
+                action=argparse.BooleanOptionalAction,
+                default=argparse.SUPPRESS,
+                dest=_MARK + field.name,
+                help=text,
+            )
+        else:
+            parser.add_argument(*names, default=argparse.SUPPRESS, dest=_MARK + field.name, metavar="X", help=text)
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=X", help="any other setting (see --help-all)"
+    )
+
+
+def add_common(parser: Parser) -> None:
+    """What every command takes."""
+    parser.add_argument("--json", action="store_true", help="results for machines")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    parser.add_argument("-h", "--help", action=_Help, nargs=0, help="this page")
+    if parser.rooms:
+        parser.add_argument("--help-all", action=_HelpAll, nargs=0, help="every setting")
+
+
+def given(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
+    """The settings that stand on this command line, as plain values by name, not yet checked for range.
+
+    Raises `UsageError` for a name that does not exist, a value of the wrong type, or a setting given twice.
+    """
+    from seq2x.settings import canonical, parse_flag
+
+    where = f"seq2x {command}"
+    values: dict[str, Any] = {}
+    for key, value in vars(arguments).items():
+        if key.startswith(_MARK):
+            name = key.removeprefix(_MARK)
+            values[name] = parse_flag(name, value) if isinstance(value, str) else value
+    for text in arguments.set:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(where, f'--set "{text}"', "NAME=VALUE")
+        name = canonical(name.strip(), where, value)
+        if name in values:
+            raise UsageError(where, f"{name} is given twice", todo="give it once")
+        values[name] = parse_flag(name, value.strip())
+    return values
+
+
+def reject_unknown(parser: Parser, arguments: Sequence[str]) -> None:
+    """`UsageError` with the nearest name for the first option that `parser` does not take.
+
+    Asked before argparse is, which would blame whatever stands next to the misspelt option.
+    """
+    known = parser.options()
+    for word in arguments:
+        if word == "--":
+            return
+        name, _, value = word.partition("=")
+        if word.startswith("--") and name not in known:
+            _reject(name, value, parser.prog, [option for option in known if "_" not in option and option[:2] == "--"])
+
+
+def _reject(name: str, value: str, where: str, known: Sequence[str]) -> NoReturn:
+    """The nearest option; else `canonical` knows what other toolkits call a thing."""
+    from seq2x.settings import canonical
+
+    hint = nearest(name, known)
+    if hint.startswith("known:"):
+        canonical(name.removeprefix("--"), where, value or None)  # raises, unless it is a setting of another command
+        raise UsageError(where, f"{name} is not for this command", todo=f'"{where} --help" shows what is')
+    raise UsageError(where, f'unknown option "{name}"', todo=hint)
+
+
+def _fields(rooms: Iterable[str]) -> list[dataclasses.Field[Any]]:
+    wanted = frozenset(rooms)
+    return [field for field in dataclasses.fields(Settings) if field.metadata["room"] in wanted]
+
+
+def _choices(name: str) -> tuple[str, ...]:
+    """The names that may stand for a setting, if it is a matter of names."""
+    hint = typing.get_type_hints(Settings)[name]
+    return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+
+
+def _default(value: Any) -> str:
+    return "auto" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+class _Help(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        streams.write(_short_help(parser))
+        parser.exit()
+
+
+class _HelpAll(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        assert isinstance(parser, Parser)
+        streams.write(_short_help(parser) + "\n" + _all_settings(parser.rooms))
+        parser.exit()
+
+
+def _short_help(parser: argparse.ArgumentParser) -> str:
+    parser.formatter_class = lambda prog: argparse.HelpFormatter(prog, max_help_position=24, width=_WIDTH)
+    return parser.format_help()
+
+
+def _all_settings(rooms: Sequence[str]) -> str:
+    """Every setting of `rooms`: name, default, sentence."""
+    parts: list[str] = []
+    for room in rooms:
+        parts.append(f"{room}:")
+        for field in _fields([room]):
+            choices = "".join(f"{choice}, " for choice in _choices(field.name)).removesuffix(", ")
+            text = f"{field.metadata['text']} ({choices}{'; ' * bool(choices)}default {_default(field.default)})"
+            parts.append(f"  {flag(field.name)}")
+            parts.append(textwrap.fill(text, _WIDTH, initial_indent="      ", subsequent_indent="      "))
+    return "\n".join(parts) + "\n"

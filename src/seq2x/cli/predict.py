@@ -1,0 +1,140 @@
+"""`seq2x predict RUN < in > out`: one output per input, in order, whatever the inputs are."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from seq2x.cli import streams
+from seq2x.cli.parser import Parser, add_settings, given
+from seq2x.errors import StorageError, UsageError
+from seq2x.types import Alternative, Prediction
+
+__all__ = ["HELP", "add", "record", "run"]
+
+HELP = "raw inputs in, raw outputs out: N records in, N records out"
+
+
+def add(parser: Parser) -> None:
+    """The grammar of this command."""
+    parser.usage = "seq2x predict RUN [FILE] [options]     (or: seq2x predict RUN < in.txt > out.txt)"
+    parser.add_argument("run", metavar="RUN", help="a run folder, or its best/")
+    parser.add_argument("file", metavar="FILE", nargs="?", default="-", help="one input a line; - is standard input")
+    parser.add_argument("--text", metavar="TEXT", help="one input, given here")
+    parser.add_argument("-o", "--out", metavar="FILE", help="write here instead of standard output")
+    parser.add_argument("--resume", action="store_true", help="go on where an interrupted --out FILE ends")
+    parser.add_argument("--ensemble", metavar="RUN", action="append", default=[], help="decide together with this run")
+    add_settings(parser, "search", "machine", shown=("beam_size", "n_best", "sample", "device", "batch_size", "window"))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read, decode, write; what was cut or skipped is counted on standard error."""
+    from seq2x.data import Notes, read_inputs
+    from seq2x.predict import load
+
+    settings = given(arguments, "predict")
+    if arguments.resume and arguments.out is None:
+        raise UsageError("seq2x predict --resume", "no --out FILE", "the file to go on with")
+    if arguments.file == "-" and arguments.text is None:
+        streams.standard_input()  # closed? say so before a model is loaded
+        if streams.is_terminal():
+            settings.setdefault("window", 1)
+    predictor = load(
+        arguments.run,
+        settings.get("device", "auto"),
+        threads=settings.get("threads", 0),
+        ensemble=arguments.ensemble,
+    )
+    resolved = predictor.settings(**settings)
+    notes = Notes()
+    texts = iter([arguments.text]) if arguments.text is not None else read_inputs([arguments.file], notes)
+    done = _cut_back(Path(arguments.out), resolved.window) if arguments.resume else 0
+    texts = islice(texts, done, None)
+    tally = _Tally()
+    with streams.Lines(arguments.out, append=arguments.resume) as out:
+        sources: list[str] = []
+        found = predictor.stream(_remembering(texts, sources), **settings)
+        while block := list(islice(found, resolved.window)):
+            out.block([_line(s, p, arguments.json) for s, p in zip(sources, map(tally.count, block), strict=True)])
+            sources.clear()
+    for line in (*notes.lines(), *tally.lines()):
+        streams.note(line)
+    return 0
+
+
+def record(source: str, prediction: Prediction) -> dict[str, Any]:
+    """One line of `predict --json`; what `score` reads."""
+    numbers = _numbers(prediction)
+    if prediction.alternatives:
+        numbers["alternatives"] = [_numbers(alternative) for alternative in prediction.alternatives]
+    return {"source": source, **numbers, "truncated": prediction.truncated}
+
+
+class _Tally:
+    """What the reader of the outputs should know about them as a whole."""
+
+    def __init__(self) -> None:
+        self.read = self.cut = self.blank = 0
+
+    def count(self, prediction: Prediction) -> Prediction:
+        self.cut += prediction.stopped == "length"
+        self.blank += prediction.stopped == "empty"
+        self.read += prediction.truncated and prediction.stopped != "length"
+        return prediction
+
+    def lines(self) -> Iterator[str]:
+        if self.read:
+            yield f"{self.read:,} x input longer than the model reads; its end was not seen"
+        if self.cut:
+            yield f"{self.cut:,} x output cut by its length limit (max_length is larger if you set it)"
+        if self.blank:
+            yield f"{self.blank:,} x blank input, output blank"
+
+
+def _numbers(one: Prediction | Alternative) -> dict[str, Any]:
+    return {
+        "text": one.value,
+        "tokens": list(one.tokens),
+        "ids": list(one.ids),
+        "log_p": one.log_p,
+        "token_log_p": list(one.token_log_p),
+        "score": one.score,
+        "stopped": one.stopped,
+    }
+
+
+def _line(source: str, prediction: Prediction, as_json: bool) -> str:
+    """Plain: the output; with n-best all of them on one line between TABs, so that N records stay N lines."""
+    if as_json:
+        return streams.to_json(record(source, prediction))
+    if not prediction.alternatives:
+        return prediction.value
+    return "\t".join(alternative.value.replace("\t", " ") for alternative in prediction.alternatives)
+
+
+def _remembering(texts: Iterable[str], sources: list[str]) -> Iterator[str]:
+    for text in texts:
+        sources.append(text)
+        yield text
+
+
+def _cut_back(path: Path, window: int) -> int:
+    """Cut `path` back to whole windows, and return how many lines that leaves: what follows is then decoded in the
+    same company as without the interruption, and comes out the same.
+    """
+    if not path.exists():
+        return 0
+    try:
+        with path.open("r+b") as file:
+            ends = [0]
+            for line in file:
+                if line.endswith(b"\n"):
+                    ends.append(ends[-1] + len(line))
+            lines = (len(ends) - 1) // window * window
+            file.truncate(ends[lines])
+    except OSError as error:
+        raise StorageError(str(path), f"cannot be continued ({(error.strerror or str(error)).lower()})") from error
+    return lines

@@ -1,0 +1,76 @@
+"""`seq2x train pairs.tsv`: from a file of examples to a run folder; run again to go on where it stopped."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from seq2x.cli import streams
+from seq2x.cli.parser import Parser, add_settings, given
+from seq2x.errors import UsageError
+
+__all__ = ["HELP", "add", "run"]
+
+HELP = "from a file of pairs to a run folder; run again to go on"
+_ENDINGS = (".gz", ".tsv", ".txt", ".jsonl", ".csv", ".toml", ".src", ".tgt")
+
+
+def add(parser: Parser) -> None:
+    """The grammar of this command."""
+    parser.usage = "seq2x train FILE [FILE2] [options]     (FILE: pairs.tsv, source.txt, data.jsonl, recipe.toml)"
+    parser.add_argument("files", metavar="FILE", nargs="+", help="pairs; or sources, and targets in FILE2; or a recipe")
+    parser.add_argument("-o", "--out", metavar="RUN", help="the run folder (runs/NAME of the file)")
+    parser.add_argument("--restart", action="store_true", help="begin anew in a folder that holds a run")
+    parser.add_argument("--from", dest="parent", metavar="RUN", help="start from the weights and codecs of this run")
+    parser.add_argument(
+        "--allow-change", metavar="NAME", action="append", default=[], help="resume although this setting changed"
+    )
+    shown = ("preset", "units", "layers", "width", "max_steps", "seed", "valid", "columns", "device")
+    add_settings(parser, "data", "text", "model", "training", "search", "machine", shown=shown)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train; the folder's name is the result."""
+    from seq2x.training import train
+
+    files, settings, out = _asked(arguments)
+    folder = train(
+        files,
+        settings,
+        out=out,
+        restart=arguments.restart,
+        allow_change=arguments.allow_change,
+        from_run=arguments.parent,
+    )
+    streams.write_json({"run": str(folder)}) if arguments.json else streams.write(f"{folder}\n")
+    return 0
+
+
+def _asked(arguments: argparse.Namespace) -> tuple[list[str], Mapping[str, Any], str]:
+    """(data files, settings, run folder): of the command line, over those of a recipe if one is named."""
+    from seq2x.settings import read_recipe
+
+    settings = given(arguments, "train")
+    recipes = [name for name in arguments.files if name.endswith(".toml")]
+    files = [name for name in arguments.files if not name.endswith(".toml")]
+    out = arguments.out
+    if len(recipes) > 1:
+        raise UsageError("seq2x train", f"{len(recipes)} recipes", "one")
+    if recipes:
+        recipe = read_recipe(recipes[0])
+        settings = {**recipe.settings, **settings}
+        files = files or list(recipe.train)
+        out = out or recipe.out
+        if not files:
+            raise UsageError(recipes[0], "it names no data", 'train = "pairs.tsv"', "or give the files after it")
+    return files, settings, out or f"runs/{_name(arguments.files[0])}"
+
+
+def _name(path: str) -> str:
+    """`data/pairs.tsv.gz` -> `pairs`."""
+    name = Path(path).name
+    while Path(name).suffix in _ENDINGS:
+        name = Path(name).stem
+    return name if name not in ("", "-") else "run"

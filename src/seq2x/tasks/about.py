@@ -1,0 +1,102 @@
+"""What a run knows beside its weights and codecs: the shape of its model and how it is used.
+
+Stored as `model.json` and `task.json`, read strictly: a folder that somebody sends is checked before use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from seq2x.errors import FolderError, Seq2xError
+from seq2x.models.shape import ModelShape
+from seq2x.settings import Settings, resolve
+from seq2x.strict_json import dump_json, parse_json
+
+__all__ = ["MODEL_FILE", "TASK_FILE", "About", "metric_for"]
+
+MODEL_FILE = "model.json"
+TASK_FILE = "task.json"
+_LONG = 6  # words (or characters of a script without spaces) from which a target counts as running text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """`shape`: the model's. `metric`: the one that fits the task, first in every report. `references`: "merge" if
+    lines with the same source are one item with several right outputs. `search`: the settings of the search and data
+    rooms that the run was trained with and that differ from the defaults; they are the defaults of its use.
+    """
+
+    shape: ModelShape
+    metric: str = "exact_match"
+    references: str = "each"
+    search: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: Settings, shape: ModelShape, targets: Sequence[str]) -> About:
+        """What a run with `settings` stores; the metric follows from the validation `targets` if it is "auto"."""
+        default = Settings()
+        used = {
+            item.name: getattr(settings, item.name)
+            for item in fields(Settings)
+            if item.metadata["room"] == "search" or item.name in ("format", "columns")
+        }
+        changed = {name: value for name, value in used.items() if value != getattr(default, name)}
+        return cls(shape=shape, metric=metric_for(settings, targets), references=settings.references, search=changed)
+
+    def to_files(self) -> dict[str, bytes]:
+        """`model.json` and `task.json`, canonical."""
+        task = {"task": "generate", "metric": self.metric, "references": self.references, "search": dict(self.search)}
+        return {MODEL_FILE: dump_json(self.shape.to_json()), TASK_FILE: dump_json(task)}
+
+    @classmethod
+    def from_files(cls, model: bytes, task: bytes, where: str) -> About:
+        """What `to_files` wrote; `FolderError` for anything else."""
+        shape = ModelShape.from_json(parse_json(model, f"{where}/{MODEL_FILE}"), f"{where}/{MODEL_FILE}")
+        place = f"{where}/{TASK_FILE}"
+        values = parse_json(task, place)
+        if (
+            not isinstance(values, dict)
+            or values.keys() != {"task", "metric", "references", "search"}
+            or values["task"] != "generate"
+        ):
+            raise FolderError(place, "it holds something else", "a generate task", "copy the run folder anew")
+        metric, references, search = values["metric"], values["references"], values["search"]
+        if not isinstance(metric, str) or references not in ("each", "merge") or not isinstance(search, dict):
+            raise FolderError(place, "wrong values", "what seq2x writes", "copy the run folder anew")
+        _check_search(search, place)
+        return cls(shape=shape, metric=metric, references=references, search=search)
+
+
+def metric_for(settings: Settings, targets: Sequence[str]) -> str:
+    """The name of the metric that fits the task, unless `settings` name one.
+
+    Running text (a median of six words, or characters where words are not separated) is judged by BLEU, all else by
+    exact match; with several right outputs per item by `word_errors`, the share of items with no right output.
+    """
+    if settings.valid_metric not in ("auto", "loss"):
+        return settings.valid_metric
+    if settings.references == "merge":
+        return "word_errors"
+    lengths = sorted(_words(target) for target in targets[:1000])
+    return "bleu" if lengths and lengths[len(lengths) // 2] >= _LONG else "exact_match"
+
+
+def _words(text: str) -> int:
+    """Words of `text`; each ideograph, kana or Thai letter counts as one."""
+    single = sum("\u0e00" <= c <= "\u0eff" or "\u3040" <= c <= "\u9fff" or c >= "\U00020000" for c in text)
+    return single + len(text.split())
+
+
+def _check_search(search: Mapping[str, Any], where: str) -> None:
+    rooms = {item.name: item.metadata["room"] for item in fields(Settings)}
+    wrong = [name for name in search if rooms.get(name) not in ("search", "data")]
+    if wrong:
+        raise FolderError(
+            where, f"unknown search settings {', '.join(map(str, wrong[:10]))}", "", "copy the run folder anew"
+        )
+    try:
+        resolve(search, where)
+    except Seq2xError as error:
+        raise FolderError(where, error.found, error.expected, "copy the run folder anew") from error

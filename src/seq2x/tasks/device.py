@@ -1,0 +1,25 @@
+"""Which device the work is done on."""
+
+from __future__ import annotations
+
+import torch
+
+from seq2x.errors import DeviceError
+
+__all__ = ["pick_device"]
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is the first CUDA device if there is one, else the CPU. `DeviceError` says what is there instead."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda", 0) if count else torch.device("cpu")
+    there = ", ".join(["cpu", *(f"cuda:{index}" for index in range(count))])
+    kind, _, number = name.partition(":")
+    if name == "cpu":
+        return torch.device("cpu")
+    if kind != "cuda" or (number and not number.isdecimal()):
+        raise DeviceError("device", f'"{name}"', f"auto or one of {there}")
+    if int(number or 0) >= count:
+        raise DeviceError("device", f"no {name} here", f"auto or one of {there}", "leave --device out")
+    return torch.device("cuda", int(number or 0))
