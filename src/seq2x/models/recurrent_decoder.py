@@ -80,6 +80,7 @@ class RecurrentState:
 
     def keep(self, rows: Tensor) -> RecurrentState:
         """Only the sentences `rows` (ascending) go on, with all their beams."""
+        rows = torch.as_tensor(rows, device=self.position.device)
         beams = torch.arange(self.beams, device=rows.device)
         kept = (rows[:, None] * self.beams + beams).flatten()
         return dataclasses.replace(
@@ -96,9 +97,10 @@ class RecurrentDecoder(nn.Module):
 
     Where C goes (`context_use`, joined by +):
 
-        state   the first state of layer l is C of the encoder's layer l (of its top layer where it has fewer),
-                through `tanh(W C + b)` where sizes differ; an LSTM's cell likewise from the encoder's cell, or,
-                where q is a mean or another summary of states, from C. Else the first state is zero.
+        state   the first state of layer l is C of the encoder's layer of the same depth, through `tanh(W C + b)`
+                where sizes differ. Of a deeper encoder the top layers count (its top must not be lost), of a
+                shallower one the top layer serves all above it. An LSTM's cell comes from the encoder's cell,
+                or from C where q is a mean or another summary of states. Else the first state is zero.
         first   C is added to the first input, as `W C`
         every   C is joined to the input of every step (Cho et al. 2014, eq. 7)
 
@@ -154,11 +156,13 @@ class RecurrentDecoder(nn.Module):
         shown = [alpha for alpha in weights if alpha is not None and "attention" in want]
         return torch.cat(hidden, 1), torch.cat(shown, 1) if shown else None
 
+    @torch.no_grad()
     def start(self, memory: Memory, beams: int, top: int, want: Want) -> RecurrentState:
         """A state for B * `beams` rows that have consumed nothing. Nothing here depends on `top`."""
         position = memory.lengths.new_zeros(len(memory.lengths) * beams)
         return RecurrentState(self._source(memory), self._begin(memory, beams), position, beams, want)
 
+    @torch.no_grad()
     def step(
         self, previous: Tensor, origin: Tensor, state: RecurrentState
     ) -> tuple[Tensor, Tensor | None, RecurrentState]:
@@ -246,7 +250,8 @@ class _Bridges(nn.Module):
     def __init__(self, shape: ModelShape, context: int) -> None:
         super().__init__()
         lstm, ends = shape.kind == "lstm", shape.context in ("last", "attention")
-        self.depths = [min(depth, shape.encoder_layers - 1) for depth in range(shape.decoder_layers)]
+        top, deeper = shape.encoder_layers - 1, max(0, shape.encoder_layers - shape.decoder_layers)
+        self.depths = [min(depth + deeper, top) for depth in range(shape.decoder_layers)]
         self.cells_from = shape.encoder_layers if ends else None  # where the cells stand in `Memory.finals`
         fits = context == shape.width
         self.states = nn.ModuleList(_linear(context, shape.width) for _ in self.depths if not fits)
