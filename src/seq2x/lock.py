@@ -60,6 +60,8 @@ class Lock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         _held.discard(self)
+        if self._file >= 0:
+            os.ftruncate(self._file, 0)
         self._close()
 
     def _close(self) -> None:
@@ -75,10 +77,12 @@ class Lock:
         os.pwrite(self._file, json.dumps(record).encode(), 0)
 
     def _owner(self) -> str:
-        """Who is there, as the holder wrote it; it may just be writing."""
+        """Who is there, as the holder wrote it. It may not have signed yet, over the record of one that was killed."""
         for _ in range(20):
-            with contextlib.suppress(ValueError, KeyError, TypeError):
+            with contextlib.suppress(ValueError, KeyError, TypeError, OSError, OverflowError):
                 record = json.loads(os.pread(self._file, 4096, 0))
+                if record["host"] == platform.node():
+                    os.kill(record["pid"], 0)  # raises if there is no such process
                 return f"process {record['pid']} on {record['host']} works here since {record['started']}"
             time.sleep(0.01)
         return "another process works here"

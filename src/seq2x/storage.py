@@ -16,6 +16,7 @@ from seq2x.errors import StorageError
 
 __all__ = ["DISK", "Disk", "FileSystem", "require_space", "storage_error", "write_file"]
 
+_FOLDERS_SYNC = os.name == "posix"  # elsewhere a folder has no handle to sync
 _SPARE = 1 << 20  # bytes left free beside what a save needs: a full disk troubles everybody else, too
 
 
@@ -83,7 +84,7 @@ class Disk:
         os.close(file)
 
     def sync_folder(self, path: Path) -> None:
-        if os.name == "nt":  # no handle of a folder to sync there
+        if not _FOLDERS_SYNC:
             return
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -27,8 +27,8 @@ def resolve(mapping: Mapping[str, object], where: str) -> Settings:
     """`Settings` with the values of `mapping`, every other one its default.
 
     Types are strict: `true` is no number, `"3"` is no number, NaN and infinity are no settings; a whole number is a
-    good float. An optional setting may be None, `"auto"` or `"none"`. `where` names the source (a file, "command line").
-    Raises `UsageError` for the first thing wrong: an unknown name (with the nearest, or what another toolkit's
+    good float. An optional setting may be None, `"auto"` or `"none"`. `where` names the source: a file, or "command
+    line". Raises `UsageError` for the first thing wrong: an unknown name (with the nearest, or what another toolkit's
     habit is called here), a wrong type, a value out of range, or values that contradict each other.
     """
     values: dict[str, Any] = {
