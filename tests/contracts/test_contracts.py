@@ -1,10 +1,11 @@
 """CONTRACTS x every model: a pairwise sample always, the full product of options in the slow tests."""
 
 import pytest
-from contracts import CONTRACTS, Contract, Exempt
-from shapes import OPTIONS, name_of, product, sample
 
 from seq2x.models import DECODERS, ENCODERS, ModelShape
+
+from .shapes import OPTIONS, name_of, product, sample
+from .table import CONTRACTS, Contract, Exempt
 
 SAMPLE = sample()
 SLOW_PART = 40  # every how manyth shape of the full product is taken

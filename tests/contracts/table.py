@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 import torch
-from cases import batch_of, longer, model_of, padded, rows_of
 
 from seq2x.models import EncoderDecoder, ModelShape, shift
 from seq2x.nn.precision import matrix_precision
 from seq2x.objectives.likelihood import Likelihood
 from seq2x.types import PAD, Batch, Padded, Want
+
+from .cases import batch_of, longer, model_of, padded, rows_of
 
 __all__ = ["CONTRACTS", "Contract", "Exempt"]
 

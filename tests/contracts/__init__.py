@@ -1,0 +1,1 @@
+"""What must hold for every model, held against every model."""
