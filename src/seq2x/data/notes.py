@@ -25,10 +25,10 @@ _TEXTS = {
 
 @dataclass(slots=True)
 class Notes:
-    """Counts by kind and the first ten places (`file:line`) of each. `read` is how many records were seen."""
+    """Counts by kind and the first ten places (file, line) of each. `read` is how many records were seen."""
 
     counts: dict[str, int] = field(default_factory=dict)
-    places: dict[str, list[str]] = field(default_factory=dict)
+    places: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
     read: int = 0
 
     def add(self, kind: str, file: str, line: int, count: int = 1) -> None:
@@ -36,12 +36,13 @@ class Notes:
         self.counts[kind] = self.counts.get(kind, 0) + count
         places = self.places.setdefault(kind, [])
         if len(places) < FIRST:
-            places.append(f"{file}:{line}")
+            places.append((file, line))
 
     def lines(self) -> Iterator[str]:
         """One readable line for each kind: how many, of what, and where first."""
         for kind, count in self.counts.items():
-            where = ", ".join(self.places[kind]) + (", ..." if count > len(self.places[kind]) else "")
+            where = ", ".join(f"{file}:{line}" for file, line in self.places[kind])
+            where += ", ..." if count > len(self.places[kind]) else ""
             yield f"{count:,} x {_TEXTS.get(kind, kind)} ({where})"
 
     def summary(self) -> str:

@@ -1,0 +1,91 @@
+"""A validation set out of the training file, where the user gave none.
+
+Lines with the same source never stand on both sides, else validation would praise memory. What is held out depends on
+the texts and the seed alone, not on the order of the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from seq2x.errors import DataError
+from seq2x.storage import DISK, storage_error
+from seq2x.types import Example
+
+__all__ = ["hold_out", "valid_size", "write_examples"]
+
+_Mask: TypeAlias = npt.NDArray[np.bool_]
+_MOST = 500  # a few hundred lines tell two models apart; more would cost time at every validation
+
+
+def valid_size(examples: int) -> int:
+    """How many of `examples` to hold out: a tenth, at most 500; none of fewer than two."""
+    return 0 if examples < 2 else min(_MOST, max(1, examples // 10))
+
+
+def hold_out(sources: Iterable[str], size: int | None = None, seed: int = 1) -> _Mask:
+    """`[n]`, true for the lines held out: about `size` of them (none: `valid_size`), whole groups of equal sources.
+
+    Groups are taken in the order of a keyed hash of their source (NFC, case and blanks aside). A group larger than a
+    quarter of `size` stays in training. Reads `sources` once, eight bytes a line. Raises DataError if all lines have
+    the same source, or too few are left to train on.
+    """
+    key = hashlib.blake2b(f"hold out {seed}".encode(), digest_size=16).digest()
+    hashes = np.fromiter((_hash(source, key) for source in sources), np.uint64)
+    wanted = valid_size(len(hashes)) if size is None else size
+    _, group, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+    if len(counts) < 2 or wanted >= len(hashes):
+        found = f"{len(hashes):,} examples with {len(counts):,} different sources"
+        raise DataError("validation set", found, f"enough to hold out {max(wanted, 1):,}", "give one with --valid FILE")
+    largest = max(1, wanted // 4)
+    sizes = np.where(counts <= max(largest, counts.min()), counts, 0)
+    taken = (sizes > 0) & (np.cumsum(sizes) <= max(wanted, counts.min()))
+    if taken.all():
+        taken[-1] = False
+    return np.asarray(taken[group])
+
+
+def _hash(source: str, key: bytes) -> int:
+    plain = " ".join(unicodedata.normalize("NFC", source).casefold().split())
+    return int.from_bytes(
+        hashlib.blake2b(plain.encode("utf-8", "surrogatepass"), digest_size=8, key=key).digest(), "little"
+    )
+
+
+def write_examples(path: Path, examples: Iterable[Example]) -> Path:
+    """Writes examples so that `read` gives them back: TSV, or JSON lines where a text could not stand in a TSV.
+
+    TSV (`path` with suffix .tsv) needs one target each and no TAB, line end or carriage return in a text; the first
+    example that breaks this makes the file `path` with suffix .jsonl. Returns the path. Raises StorageError.
+    """
+    kept = list(examples)
+    plain = all(len(e.targets) == 1 and not _breaks(e.source) and not _breaks(e.targets[0]) for e in kept)
+    path = path.with_suffix(".tsv" if plain else ".jsonl")
+    waiting = path.with_name(f".{path.name}.waiting")
+    try:
+        with waiting.open("w", encoding="utf-8", newline="\n") as file:
+            for e in kept:
+                row = f"{e.source}\t{e.targets[0]}" if plain else json.dumps(_record(e), ensure_ascii=False)
+                file.write(row + "\n")
+        waiting.replace(path)
+        DISK.sync_folder(path.parent)
+    except OSError as error:
+        raise storage_error(error, path.parent, 0, DISK) from error
+    return path
+
+
+def _record(example: Example) -> dict[str, str | list[str]]:
+    targets = example.targets[0] if len(example.targets) == 1 else list(example.targets)
+    return {"source": example.source, "target": targets}
+
+
+def _breaks(text: str) -> bool:
+    return any(mark in text for mark in "\t\n\r") or text.startswith("\ufeff")
