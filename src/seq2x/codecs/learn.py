@@ -23,6 +23,7 @@ _CHARACTERS = 0.75  # share of a subword vocabulary that characters may take (Ch
 _LONGEST_PIECE = 16  # characters
 _ENOUGH = 20_000_000  # pretokens, counted with repetition; more teach nothing about pieces
 _MANY = 4_000_000  # different pretokens; then those seen once are forgotten
+_STEP = 1e-4  # nats between the scores that the library gives to characters it could not estimate
 _DIGITS = 4  # of a stored log-probability: coarser than the noise of sums in another order
 
 
@@ -158,7 +159,12 @@ def _bpe(
 
 
 def _unigram(counts: Counter[str], characters: tuple[str, ...], room: int) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """Pieces by score, best first, ties by code point. Scores are rounded: their last bits depend on threads."""
+    """Pieces by score, best first, ties by code point.
+
+    The library's scores differ from run to run in two ways, neither of which means anything: the last bits follow
+    from the order of parallel sums, and characters too rare to be estimated get the lowest score and small steps
+    upwards in the order of a hash table. So scores are rounded, and those characters all get the lowest score.
+    """
     if not characters:
         return (), ()
     from tokenizers import models, trainers
@@ -171,7 +177,9 @@ def _unigram(counts: Counter[str], characters: tuple[str, ...], room: int) -> tu
     )
     learned = _train(models.Unigram(), trainer, counts, characters)["vocab"]
     scores = {piece: round(score, _DIGITS) for piece, score in learned if "\n" not in piece}
-    for char in characters:  # a vocabulary without one of its characters would have to spell it
-        scores.setdefault(char, min(scores.values(), default=0.0))
+    lowest = min(scores.values(), default=0.0)
+    for char in characters:
+        if scores.get(char, lowest) <= lowest + _STEP * (len(characters) + 1):
+            scores[char] = lowest
     order = sorted(scores, key=lambda piece: (-scores[piece], piece))
     return tuple(order), tuple(scores[piece] for piece in order)

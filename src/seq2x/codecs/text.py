@@ -77,6 +77,15 @@ class TextCodec:
         """What a symbol is."""
         return self.vocabulary.units
 
+    def describe(self) -> str:
+        """One line for people: what was learned, and whether the data supported what was asked for."""
+        learned = f"{self.units}, {self.size:,} symbols"
+        if self.vocabulary.asked > self.size:
+            return f"{learned} ({self.vocabulary.asked:,} asked, the data supports no more)"
+        if 0 < self.vocabulary.asked < self.size:
+            return f"{learned} ({self.vocabulary.asked:,} asked, special and byte symbols alone are more)"
+        return learned
+
     def normalise(self, text: str) -> str:
         """`text` as the codec sees it: in its Unicode form, lower-cased if it was learned so."""
         return normalise(text, self.vocabulary.normalise, self.vocabulary.lower)
@@ -134,18 +143,17 @@ class TextCodec:
 
     def _words(self, ids: Sequence[int]) -> str:
         """Words and spelled words with one blank between them."""
-        words: list[bytes] = []
-        spelled = False  # whether the last word is still being spelled
+        parts: list[bytes] = []
+        spelled = False  # whether a word is being spelled
         for symbol in ids:
             if symbol < FIRST:
                 continue
             byte = symbol < self.vocabulary.offset and not self.vocabulary.closed
-            if byte and spelled:
-                words[-1] += self._bytes[symbol]
-            else:
-                words.append(self._bytes[symbol])
+            if parts and not (byte and spelled):
+                parts.append(b" ")
+            parts.append(self._bytes[symbol])
             spelled = byte
-        text = b" ".join(words).decode("utf-8", "replace")
+        text = b"".join(parts).decode("utf-8", "replace").replace("\n", " ")
         return " ".join(filter(None, text.split(" ")))
 
     def _readable(self, symbol: int) -> str:
