@@ -109,7 +109,9 @@ def top(x_NV: Array, c: int) -> tuple[Array, Array]:
     """
     if c > x_NV.shape[1]:
         return _filled_up(x_NV, c)
-    ids = _first(x_NV) if c == 1 else _best(x_NV, c)
+    ids = _first(x_NV) if c == 1 else _without_ties(x_NV, c)
+    if ids is None:
+        ids = _best(x_NV, c)
     return take_along(x_NV, ids), ids
 
 
@@ -130,6 +132,15 @@ def _first(x_NV: Array) -> Array:
     return x_NV.argmax(-1)[:, None]
 
 
+def _without_ties(x_NV: Array, c: int) -> Array | None:
+    """`[N,c]` as torch sees it, which is quickest for few short rows; None where it might have mixed up ties."""
+    if not is_torch(x_NV) or not on_host(x_NV) or x_NV.numel() > 65536 or c == x_NV.shape[1]:
+        return None
+    values, ids = x_NV.topk(c + 1)
+    descending = to_numpy(values)
+    return ids[:, :c] if (descending[:, :-1] > descending[:, 1:]).all() else None
+
+
 def _best(x_NV: Array, c: int) -> Array:
     """`[N,c]` ids of the best, by block maxima where that pays. c <= V."""
     N, V = x_NV.shape
@@ -137,18 +148,18 @@ def _best(x_NV: Array, c: int) -> Array:
     count = V // size
     if 2 * c * size > V:
         return _select(x_NV, c)
-    xp = namespace(x_NV)
     blocks_NCS = x_NV[:, : count * size].reshape(N, count, size)
-    best_Nc = xp.sort(_select(_maxima(x_NV, blocks_NCS), c))
-    best_Nc = best_Nc.values if is_torch(x_NV) else best_Nc  # ascending, so that a lower position is a lower id
-    rows_N1 = like(np.arange(N)[:, None], x_NV)
-    chosen = blocks_NCS[rows_N1, best_Nc].reshape(N, c * size)
-    position = _select(
-        xp.concatenate([chosen, x_NV[:, count * size :]], -1), c
-    )  # the incomplete block always comes along
+    maxima_NC = _maxima(x_NV, blocks_NCS)
+    if is_torch(x_NV) and on_host(x_NV):  # numpy gathers and selects several times faster
+        maxima_NC, blocks_NCS = to_numpy(maxima_NC), to_numpy(blocks_NCS)
+    # Ascending, so that a lower position among the chosen is a lower id; the incomplete block always comes along.
+    chosen_Nc = _ascending(_select(maxima_NC, c))
+    blocks_NW = blocks_NCS[like(np.arange(N)[:, None], chosen_Nc), chosen_Nc].reshape(N, c * size)
+    rest = like(x_NV[:, count * size :], blocks_NW)
+    position = _select(namespace(blocks_NW).concatenate([blocks_NW, rest], -1), c)
     place = position // size
-    id_in_block = take_along(best_Nc, place.clip(max=c - 1)) * size + position % size
-    return xp.where(place < c, id_in_block, position + (count - c) * size)
+    in_block = take_along(chosen_Nc, place.clip(max=c - 1)) * size + position % size
+    return like(namespace(place).where(place < c, in_block, position + (count - c) * size), x_NV)
 
 
 def _maxima(x_NV: Array, blocks_NCS: Array) -> Array:
@@ -163,34 +174,34 @@ def _select(x_NV: Array, c: int) -> Array:
     """`[N,c]` positions of the best, best first, ties by the lower position."""
     if is_torch(x_NV) and on_host(x_NV):
         return like(_select(to_numpy(x_NV), c), x_NV)
-    if is_torch(x_NV):
-        torch = namespace(x_NV)
-        if x_NV.dtype == torch.float64:
-            return torch.sort(x_NV, dim=-1, descending=True, stable=True).indices[:, :c]
-        x_NV = x_NV.float()
-        bits = (x_NV + 0.0).view(torch.int32).long()
-        return _position(torch.topk(_keys(torch, x_NV, bits), c).values, x_NV.shape[1])
-    if x_NV.dtype == np.float64 or x_NV.shape[1] <= 64:
-        return np.argsort(np.where(np.isnan(x_NV), -np.inf, -x_NV), axis=-1, kind="stable")[:, :c]
-    x_NV = x_NV.astype(np.float32, copy=False)
-    keys = _keys(np, x_NV, (x_NV + np.float32(0)).view(np.int32).astype(np.int64))
-    return _position(-np.sort(-np.partition(keys, keys.shape[1] - c, axis=-1)[:, -c:], axis=-1), keys.shape[1])
-
-
-def _keys(xp: Any, x_NV: Array, bits_NV: Array) -> Array:
-    """int64 numbers ordered as the float32 values are, and among equal ones as the lower position is.
-
-    The bits of a positive float are ordered as integers are; those of a negative one the other way round.
-    """
-    order = bits_NV ^ ((bits_NV >> 31) & 0x7FFFFFFF)
-    order = xp.where(x_NV != x_NV, 0x7FFFFFFF, order)
     V = x_NV.shape[1]
-    return (order << 32) | like(np.arange(V - 1, -1, -1), x_NV)
+    if str(x_NV.dtype).endswith("float64") or (V <= 64 and not is_torch(x_NV)):
+        return order(namespace(x_NV).where(x_NV != x_NV, -np.inf, -x_NV))[:, :c]
+    if is_torch(x_NV):
+        return V - 1 - (namespace(x_NV).topk(_keys(x_NV), c).values & 0xFFFFFFFF)
+    best_Nc = np.partition(_keys(x_NV), V - c, axis=-1)[:, V - c :]
+    return V - 1 - (np.sort(best_Nc, axis=-1)[:, ::-1] & 0xFFFFFFFF)
 
 
-def _position(keys_Nc: Array, V: int) -> Array:
-    """What `_keys` hid in the lower half."""
-    return V - 1 - (keys_Nc & 0xFFFFFFFF)
+def _keys(x_NV: Array) -> Array:
+    """int64 numbers, all different, ordered as the values are in float32, equal ones by the lower position.
+
+    The bits of a positive float are ordered as integers are, those of a negative one the other way round.
+    """
+    xp = namespace(x_NV)
+    x_NV = (x_NV.float() if is_torch(x_NV) else x_NV.astype(np.float32)) + 0.0  # -0.0 becomes 0.0
+    bits = x_NV.view(xp.int32)
+    bits = bits ^ ((bits >> 31) & 0x7FFFFFFF)
+    bits = xp.where(x_NV != x_NV, 0x7FFFFFFF, bits)
+    keys = bits.long() if is_torch(bits) else bits.astype(np.int64)
+    keys <<= 32
+    keys |= like(np.arange(x_NV.shape[1] - 1, -1, -1), x_NV)
+    return keys
+
+
+def _ascending(x: Array) -> Array:
+    """`x` sorted along its last axis."""
+    return x.sort(-1).values if is_torch(x) else np.sort(x, axis=-1)
 
 
 def order(x: Array) -> Array:
@@ -220,7 +231,8 @@ def draw(log_p_NV: Array, uniform_N: Array, temperature: float = 1.0, top_k: int
 
     The distribution is tempered (`p^(1/temperature)`), cut to the `top_k` best (Fan et al. 2018; 0: all), of these
     to the smallest set whose share reaches `top_p` (Holtzman et al. 2020), and renormalised. Cut distributions are
-    laid out best first (ties by the lower id), whole ones by id. A row that is all `-inf` draws its first.
+    laid out best first (ties by the lower id), whole ones by id. A row that is all `-inf` draws its first symbol,
+    a row that holds NaN draws that.
     """
     whole = top_k == 0 and top_p == 1.0
     V = log_p_NV.shape[1]
@@ -236,6 +248,7 @@ def draw(log_p_NV: Array, uniform_N: Array, temperature: float = 1.0, top_k: int
     aim = float64(like(uniform_N, values))[:, None] * reached[:, -1:]
     # Rounding must not carry the aim past the last symbol that has a share.
     place = xp.minimum((reached <= aim).sum(-1), (reached < reached[:, -1:]).sum(-1))
+    place = xp.where(best[:, 0] == best[:, 0], place, xp.argmax((values != values) * 1, -1))
     return place if ids is None else take_along(ids, place[:, None])[:, 0]
 
 

@@ -7,6 +7,8 @@ Rules, Sampling, limits     what a search obeys
 """
 
 from seq2x.search.beam import search
+from seq2x.search.ensemble import Ensemble
 from seq2x.search.rules import Rules, Sampling, limits
+from seq2x.search.sample import sample
 
-__all__ = ["Rules", "Sampling", "limits", "search"]
+__all__ = ["Ensemble", "Rules", "Sampling", "limits", "sample", "search"]

@@ -45,6 +45,10 @@ class Drive:
         """`x` where the search works."""
         return to_numpy(x) if self.on_host else like(x, self._theirs)
 
+    def there(self, x: Array) -> Array:
+        """`x` where the decoder works."""
+        return like(x, self._theirs)
+
     def step(self) -> None:
         """Ask the decoder about the next symbol."""
         self.answer, self._state = self._decoder.step(self._previous_N, self._origin_N, self._state)
@@ -53,7 +57,7 @@ class Drive:
         """`[N,F]` for `Answer.top` and `Answer.sample`."""
         count = len(self.rows_B) * self.beams
         history = self._history_NT if self._constraints.needs_history else None
-        return like(self._constraints.forbid(count, self.length, history), self._theirs)
+        return self.there(self._constraints.forbid(count, self.length, history))
 
     def candidates(self, c: int) -> tuple[Array, Array]:
         """The best symbols of each row under all constraints: log p `[N,c']` double, ids `[N,c']`; c' <= c."""
@@ -67,7 +71,7 @@ class Drive:
         if symbol_N is None:
             return values_Nc, ids_Nc
         xp = namespace(values_Nc)
-        log_p_N = float64(self.here(self.answer.of(like(symbol_N.clip(0), self._theirs))))
+        log_p_N = float64(self.here(self.answer.of(self.there(symbol_N.clip(0)))))
         first_c = self.here(np.arange(values_Nc.shape[1])) == 0
         free_N1 = symbol_N[:, None] < 0
         alone_Nc = xp.where(first_c, log_p_N[:, None], -np.inf)
@@ -87,7 +91,7 @@ class Drive:
         if self._constraints.needs_history:
             xp = namespace(symbol_N)
             self._history_NT = xp.concatenate([self._history_NT[origin_N], symbol_N[:, None]], -1)
-        self._origin_N, self._previous_N = like(origin_N, self._theirs), like(symbol_N, self._theirs)
+        self._origin_N, self._previous_N = self.there(origin_N), self.there(symbol_N)
         self.length += 1
 
     def watch(self, going_B: Array, bad_B: Array) -> int:
@@ -112,7 +116,7 @@ class Drive:
         if sentences - count < max(1, sentences // 8):
             return None
         keep_B = order(~going_B * 1)[:count]
-        self._state = self._state.keep(like(keep_B, self._theirs))
+        self._state = self._state.keep(self.there(keep_B))
         self.rows_B = self.rows_B[keep_B]
         if self._constraints.needs_history:
             kept_BK = keep_B[:, None] * self.beams + self.here(np.arange(self.beams))
