@@ -1,22 +1,32 @@
 """Raw files <-> examples <-> batches: readers, the check, the store, collation and the order of batches."""
 
 from seq2x.data.batches import Batches, split
+from seq2x.data.check import check
 from seq2x.data.collate import collate, pad
 from seq2x.data.columns import Columns
+from seq2x.data.fix import Fixed, fix
+from seq2x.data.held_out import hold_out, valid_size, write_examples
 from seq2x.data.lines import count_lines, iter_lines
 from seq2x.data.notes import Notes
 from seq2x.data.readers import merge, read, read_inputs
+from seq2x.data.report import Finding, Report
 from seq2x.data.sniff import sniff
 from seq2x.data.store import Store, data_fingerprint, open_store, store_key, write_store
 
 __all__ = [
     "Batches",
     "Columns",
+    "Finding",
+    "Fixed",
     "Notes",
+    "Report",
     "Store",
+    "check",
     "collate",
     "count_lines",
     "data_fingerprint",
+    "fix",
+    "hold_out",
     "iter_lines",
     "merge",
     "open_store",
@@ -26,5 +36,7 @@ __all__ = [
     "sniff",
     "split",
     "store_key",
+    "valid_size",
+    "write_examples",
     "write_store",
 ]

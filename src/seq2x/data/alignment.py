@@ -161,7 +161,8 @@ def _cost(first: _Floats, second: _Floats, first_bits: _Bits, second_bits: _Bits
 
 
 def _popcount(bits: _Bits) -> npt.NDArray[np.int64]:
-    return _POPCOUNT[bits.view(np.uint16).reshape(-1, 4)].sum(1, dtype=np.int64)
+    counts: npt.NDArray[np.int64] = _POPCOUNT[bits.view(np.uint16).reshape(-1, 4)].sum(1, dtype=np.int64)
+    return counts
 
 
 def _largest_segment(gain: _Floats) -> tuple[int, int]:

@@ -60,26 +60,32 @@ def _hash(source: str, key: bytes) -> int:
     )
 
 
-def write_examples(path: Path, examples: Iterable[Example]) -> Path:
+def write_examples(path: Path, examples: Iterable[Example], *, keep_name: bool = False) -> Path:
     """Writes examples so that `read` gives them back: TSV, or JSON lines where a text could not stand in a TSV.
 
-    TSV (`path` with suffix .tsv) needs one target each and no TAB, line end or carriage return in a text; the first
-    example that breaks this makes the file `path` with suffix .jsonl. Returns the path. Raises StorageError.
+    A TSV needs one target each and no TAB, line end or carriage return in a text; otherwise the file is JSON lines
+    and its suffix becomes .jsonl (with `keep_name` the name stays as it is). Returns the path. Atomic; memory is
+    flat. Raises StorageError.
     """
-    kept = list(examples)
-    plain = all(len(e.targets) == 1 and not _breaks(e.source) and not _breaks(e.targets[0]) for e in kept)
-    path = path.with_suffix(".tsv" if plain else ".jsonl")
     waiting = path.with_name(f".{path.name}.waiting")
+    other = path.with_name(f".{path.name}.waiting.jsonl")
+    plain = True
     try:
-        with waiting.open("w", encoding="utf-8", newline="\n") as file:
-            for e in kept:
-                row = f"{e.source}\t{e.targets[0]}" if plain else json.dumps(_record(e), ensure_ascii=False)
-                file.write(row + "\n")
-        waiting.replace(path)
-        DISK.sync_folder(path.parent)
+        with waiting.open("w", encoding="utf-8", newline="\n") as tsv, other.open("w", encoding="utf-8") as jsonl:
+            for e in examples:
+                plain = plain and len(e.targets) == 1 and not _breaks(e.source) and not _breaks(e.targets[0])
+                if plain:
+                    tsv.write(f"{e.source}\t{e.targets[0]}\n")
+                jsonl.write(json.dumps(_record(e), ensure_ascii=False) + "\n")
+        final = path if keep_name else path.with_suffix(".tsv" if plain else ".jsonl")
+        (waiting if plain else other).replace(final)
+        DISK.sync_folder(final.parent)
     except OSError as error:
         raise storage_error(error, path.parent, 0, DISK) from error
-    return path
+    finally:
+        waiting.unlink(missing_ok=True)
+        other.unlink(missing_ok=True)
+    return final
 
 
 def _record(example: Example) -> dict[str, str | list[str]]:

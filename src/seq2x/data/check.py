@@ -1,0 +1,264 @@
+"""What is wrong with my data, before any training.
+
+    report = check(["pairs.tsv"])
+    for line in report.lines(): print(line)
+
+The texts are read once and forgotten (about fifty bytes stay for each pair), and a second time up to the last line
+that is quoted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Literal
+
+import numpy as np
+
+from seq2x.data.columns import Columns
+from seq2x.data.corpus_rules import CORPUS_RULES, Corpus, Draft, text_hash
+from seq2x.data.line_rules import RULES, Pairs, Tally
+from seq2x.data.lines import MAX_LINE_BYTES, BadUtf8, PathLike, display, iter_lines
+from seq2x.data.notes import Notes
+from seq2x.data.readers import groups, read
+from seq2x.data.report import WORST, Finding, Place, Report, Severity, Worst, sort_findings
+from seq2x.data.sniff import sniff
+from seq2x.errors import DataError
+from seq2x.types import Example
+
+__all__ = ["check"]
+
+_AT_ONCE = 4096
+
+
+def check(
+    paths: Sequence[PathLike],
+    *,
+    format: Literal["auto", "tsv", "lines", "jsonl"] = "auto",
+    columns: str = "auto",
+    against: Sequence[PathLike] = (),
+    max_source_length: int = 512,
+    max_target_length: int = 512,
+    on_bad_utf8: BadUtf8 = "error",
+    max_line_bytes: int = MAX_LINE_BYTES,
+) -> Report:
+    """Everything worth knowing about the pairs in `paths`. `against` is a second set (a test set): which of its
+    sources occur in `paths`?
+
+    What cannot be read is a finding, not an exception. Raises UsageError for columns or formats that cannot be.
+    """
+    files = tuple(display(path) for path in paths)
+    try:
+        found = sniff(paths, format, columns, max_line_bytes=max_line_bytes)
+    except DataError as error:
+        return Report(files, findings=(_unreadable(error),))
+    survey = _Survey(found, on_bad_utf8, max_line_bytes, (max_source_length, max_target_length))
+    survey.read(paths)
+    findings = [*survey.findings(paths)]
+    if against:
+        findings += _overlap(survey.corpus, against, format, columns, max_line_bytes)
+    return Report(files, found.reasons, survey.facts(), sort_findings(findings))
+
+
+def _unreadable(error: DataError) -> Finding:
+    name, line = _split_where(error.where)
+    places = (Place(name, line),) if line else ()
+    return Finding(_reading_code(error), "error", 1, str(error), places=places)
+
+
+def _split_where(where: str) -> tuple[str, int]:
+    """`file:line[:byte]` as (file, line); 0 where no line is named."""
+    parts = where.split(":")
+    numbers = []
+    while len(parts) > 1 and parts[-1].isdigit():
+        numbers.append(int(parts.pop()))
+    return ":".join(parts), numbers[-1] if numbers else 0
+
+
+_SIGNS = {
+    "column": "columns",
+    "keys found": "columns",
+    "UTF-16": "utf16",
+    "not UTF-8": "bad_utf8",
+    "max_line_bytes": "long_line",
+    "gzip": "gzip",
+    "lines": "line_count",
+    "no examples": "no_examples",
+    "header": "columns",
+}
+
+
+def _reading_code(error: DataError, otherwise: str = "unreadable") -> str:
+    """The stable code of an error of the readers, by what its message says was found."""
+    return next((code for sign, code in _SIGNS.items() if sign in error.found), otherwise)
+
+
+class _Survey:
+    """One pass over the pairs."""
+
+    def __init__(self, columns: Columns, on_bad_utf8: BadUtf8, max_line_bytes: int, limits: tuple[int, int]) -> None:
+        self.columns, self.on_bad_utf8, self.max_line_bytes, self.limits = columns, on_bad_utf8, max_line_bytes, limits
+        self.corpus, self.notes = Corpus(), Notes()
+        self.worst = [Worst() for _ in RULES]
+        self.failures: list[DataError] = []
+        self.failed = 0
+        self.characters = [0, 0]
+        self.symbols: set[str] = set()  # of the targets, until there are two
+
+    def read(self, paths: Sequence[PathLike]) -> None:
+        for number, group in enumerate(groups(paths, self.columns)):
+            examples = read(
+                group, self.columns, self.notes,
+                max_line_bytes=self.max_line_bytes, on_bad_utf8="skip", problem=self._problem,
+            )  # fmt: skip
+            try:
+                while some := list(islice(examples, _AT_ONCE)):
+                    self._add(number, some)
+            except DataError as error:  # the rest of this file cannot be read
+                self._problem(error)
+        self.corpus.close()
+
+    def _problem(self, error: DataError) -> None:
+        self.failed += 1
+        if len(self.failures) < 1000:
+            self.failures.append(error)
+
+    def _add(self, file: int, examples: list[Example]) -> None:
+        rows = [(e.source, target, e.line) for e in examples for target in dict.fromkeys(e.targets)]
+        pairs = Pairs([source for source, _, _ in rows], [target for _, target, _ in rows], *self.limits)
+        numbers = [line for _, _, line in rows]
+        self.corpus.add(file, numbers, pairs)
+        for i, kinds in enumerate((pairs.source_kinds, pairs.target_kinds)):
+            self.characters[i] += int(kinds.sum())
+        for target in pairs.targets:
+            if len(self.symbols) > 1:
+                break
+            self.symbols.update(target)
+        for rule, worst in zip(RULES, self.worst, strict=True):
+            badness = rule.find(pairs)
+            for row in np.flatnonzero(badness):
+                worst.add(float(badness[row]), file, numbers[row])
+
+    def facts(self) -> dict[str, int]:
+        sources, targets = (len(np.unique(self.corpus[side])) for side in ("source", "target"))
+        facts = {"pairs": len(self.corpus), "different sources": sources, "different targets": targets}
+        return facts | {"characters of source": self.characters[0], "characters of target": self.characters[1]}
+
+    def findings(self, paths: Sequence[PathLike]) -> Iterator[Finding]:
+        names = [display(group[0]) for group in groups(paths, self.columns)]
+        yield from _reading(self.failures)
+        yield from _noted(self.notes, self.on_bad_utf8)
+        if not len(self.corpus):
+            yield Finding(
+                "no_examples", "error", 0, f"no examples in {', '.join(map(display, paths))}: {self.notes.summary()}"
+            )
+            return
+        drafts = [(draft, self._places(draft.worst)) for rule in CORPUS_RULES for draft in rule(self.corpus)]
+        for rule, worst in zip(RULES, self.worst, strict=True):
+            if worst.count:
+                severity = rule.grade(Tally(worst.count, len(self.corpus)))
+                drafts.append((Draft(rule.code, severity, worst.count, rule.text, rule.todo, ()), worst.places()))
+        if len(self.symbols) == 1:
+            text = "have targets made of one symbol"
+            drafts.append((Draft("one_symbol", "error", len(self.corpus), text, "is it the right column?", ()), []))
+        quotes = _quotes(paths, self.columns, {place for _, places in drafts for place in places})
+        for draft, places in drafts:
+            told = tuple(Place(names[file], line, quotes.get((file, line), "")) for file, line in places)
+            text = f"{draft.count:,} pair{'s' * (draft.count != 1)} {draft.text}"
+            yield Finding(draft.code, draft.severity, draft.count, text, draft.todo, told)
+
+    def _places(self, numbers: Sequence[int]) -> list[tuple[int, int]]:
+        """(file, line) of pairs."""
+        return [(int(self.corpus["file"][i]), int(self.corpus["line"][i])) for i in numbers]
+
+
+def _reading(failures: Sequence[DataError]) -> Iterator[Finding]:
+    """Records that cannot be read, together by kind."""
+    by_code: dict[str, list[DataError]] = {}
+    for error in failures:
+        by_code.setdefault(_reading_code(error, "record"), []).append(error)
+    for code, errors in by_code.items():
+        places = tuple(Place(*_split_where(error.where)) for error in errors[:WORST])
+        first = f"{errors[0].found}" + (f"; expected {errors[0].expected}" if errors[0].expected else "")
+        yield Finding(
+            code,
+            "error",
+            len(errors),
+            f"{len(errors):,} record{'s' * (len(errors) != 1)} that cannot be read, first: {first}",
+            places=places,
+        )
+
+
+_NOTED: tuple[tuple[str, Severity, str, str], ...] = (
+    ("bad_utf8", "error", "lines that are not UTF-8", "convert the file, or set on_bad_utf8=skip"),
+    ("empty_source", "warning", "pairs with an empty source, left out in training", ""),
+    ("empty_target", "warning", "pairs with an empty target, left out in training", ""),
+    ("blank", "note", "blank lines, left out in training", ""),
+    ("bom", "note", "byte order mark at the start, dropped", ""),
+    ("carriage_return", "warning", "lines with a carriage return inside, read as a blank", ""),
+    ("header", "note", "header row, not read as data", ""),
+)  # fmt: skip
+
+
+def _noted(notes: Notes, on_bad_utf8: BadUtf8) -> Iterator[Finding]:
+    """What the reader noticed."""
+    for kind, severity, text, todo in _NOTED:
+        if count := notes.counts.get(kind, 0):
+            places = tuple(Place(file, line) for file, line in notes.places[kind])
+            lenient = kind == "bad_utf8" and on_bad_utf8 == "skip"
+            yield Finding(kind, "warning" if lenient else severity, count, f"{count:,} {text}", todo, places)
+
+
+def _quotes(paths: Sequence[PathLike], columns: Columns, wanted: set[tuple[int, int]]) -> dict[tuple[int, int], str]:
+    """The raw text of the wanted lines (file, line): a second pass, up to the last of them."""
+    quotes: dict[tuple[int, int], str] = {}
+    for file, group in enumerate(groups(paths, columns)):
+        lines = {line for number, line in wanted if number == file}
+        if not lines or "-" in map(str, group):
+            continue
+        for path in group:
+            for line, text in islice(iter_lines(path, on_bad_utf8="skip", max_line_bytes=1 << 31), max(lines)):
+                if line in lines and text is not None:
+                    known = quotes.get((file, line))
+                    quotes[file, line] = text[:500] if known is None else f"{known}\t{text[:500]}"
+    return quotes
+
+
+def _overlap(
+    corpus: Corpus,
+    against: Sequence[PathLike],
+    format: Literal["auto", "tsv", "lines", "jsonl"],
+    columns: str,
+    limit: int,
+) -> Iterator[Finding]:
+    """Sources of a second set that occur in the first."""
+    known_sources = np.unique(corpus["source"])
+    known_pairs = np.unique(corpus["source"] ^ (corpus["target"] << np.uint64(1)))
+    try:
+        found = sniff(against, format, columns, max_line_bytes=limit)
+        places: list[Place] = []
+        count = same = total = 0
+        for group in groups(against, found):
+            for example in read(group, found, max_line_bytes=limit):
+                total += 1
+                source = text_hash(example.source)
+                if not _holds(known_sources, source):
+                    continue
+                count += 1
+                pairs = [source ^ (text_hash(target) << 1 & (1 << 64) - 1) for target in example.targets]
+                same += any(_holds(known_pairs, pair) for pair in pairs)
+                if len(places) < WORST:
+                    places.append(Place(display(group[0]), example.line, example.source[:500]))
+    except DataError as error:
+        yield replace(_unreadable(error), text=f"the set to compare with: {error}")
+        return
+    if count:
+        names = ", ".join(map(display, against))
+        text = f"{count:,} of {total:,} sources of {names} occur in the data ({same:,} with the same target)"
+        yield Finding("overlap", "warning", count, text, "scores on them measure memory", tuple(places))
+
+
+def _holds(ordered: np.ndarray[tuple[int], np.dtype[np.uint64]], value: int) -> bool:
+    place = int(np.searchsorted(ordered, np.uint64(value)))
+    return place < len(ordered) and int(ordered[place]) == value
