@@ -50,9 +50,10 @@ DECODERS: Mapping[str, Callable[[ModelShape, Embedding], DecoderModule]] = {
 def build(shape: ModelShape) -> EncoderDecoder:
     """A model of this shape with fresh weights, drawn from torch's default generator.
 
-    Matrices that are tied are one tensor with one name. Transformers scale embeddings by sqrt(D).
+    Matrices that are tied are one tensor with one name. Embeddings are scaled by sqrt(E): states of unit variance
+    from the first update on, which recurrent models need as much (their loss falls visibly sooner).
     """
-    scale = math.sqrt(shape.embedding_width) if shape.kind == "transformer" else 1.0
+    scale = math.sqrt(shape.embedding_width)
     source = Embedding(shape.source_size, shape.embedding_width, scale)
     target = Embedding(shape.target_size, shape.embedding_width, scale, source if shape.tied == "all" else None)
     output = VocabularyOutput(shape.width, shape.target_size, None if shape.tied == "none" else target)

@@ -5,7 +5,7 @@ With e_t the embedding of the symbol before position t, h_t^l the state of layer
     fixed context    h_t^1 = f([e_t; C], h_{t-1}^1)           C of every step only if context_use has "every"
                      h_t^l = f(h_t^{l-1}, h_{t-1}^l)
     attention        C_t   = attention(h_t^a; h_1 .. h_S)     a: the top layer (Luong et al. 2015, section 3);
-                     h_t^l = f([h_t^{l-1}; C_t], h_{t-1}^l)   with "every" the first one, and the layers above
+                     h_t^l = f([h_t^{l-1}; C_t], h_{t-1}^l)   with "every" the first layer, and those above
                                                               read C_t (Wu et al. 2016, section 3)
     input feeding    h_t^1 = f([...; o_{t-1}], h_{t-1}^1)     Luong et al. 2015, section 3.3
     output           o_t   = tanh(W [h_t; e_t; C_t])          output_from "all" (Cho et al. 2014, appendix A.1.2)
@@ -115,7 +115,8 @@ class RecurrentDecoder(nn.Module):
         memory, width, embedded = shape.width * directions, shape.width, shape.embedding_width
         context = 2 * memory if shape.context == "first_last" else memory
         self.embedding, self.dropout = embedding, Dropout(shape.dropout)
-        self.width, self.feeds = width, shape.input_feeding
+        self.width = width
+        self.feeds = shape.input_feeding and attends  # without attention there is nothing to feed
         self.joins_first = "every" in uses and not attends
         self.joins_later = "every" in uses and attends
         self.output_sees_input = shape.output_from == "all"
