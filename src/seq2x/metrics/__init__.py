@@ -1,0 +1,76 @@
+"""Metrics on raw strings, one file each: a metric counts one pair and scores a sum.
+
+A new metric is one file and one row of `METRICS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from seq2x.errors import UsageError, nearest
+from seq2x.types import Metric, Result
+
+from .base import TextMetric
+from .bleu import Bleu
+from .bootstrap import Comparison, compared, evaluated, statistics
+from .choose import pick
+from .chrf import Chrf
+from .error_rates import CharacterErrors, PhonemeErrors, WordErrorRate
+from .exact_match import ExactMatch, WordErrors
+from .perplexity import perplexity
+from .ter import Ter
+
+__all__ = ["METRICS", "Comparison", "evaluate_pairs", "make", "paired", "perplexity", "pick"]
+
+METRICS: Final[dict[str, type[TextMetric]]] = {
+    "bleu": Bleu,
+    "chrf": Chrf,
+    "ter": Ter,
+    "exact_match": ExactMatch,
+    "cer": CharacterErrors,
+    "wer": WordErrorRate,
+    "per": PhonemeErrors,
+    "word_errors": WordErrors,
+}
+
+References = Sequence[Sequence[str]] | Sequence[str]
+
+
+def make(metric: str | Metric, references: Sequence[Sequence[str]]) -> Metric:
+    """The metric of that name, set up for these references; an object is taken as it is. Raises `UsageError`."""
+    if not isinstance(metric, str):
+        return metric
+    if metric not in METRICS:
+        raise UsageError("metric", f'"{metric}"', "", nearest(metric, METRICS))
+    return METRICS[metric].suited(references)
+
+
+def evaluate_pairs(
+    metric: str | Metric, outputs: Sequence[str], references: References, samples: int = 1000, seed: int = 1
+) -> Result:
+    """`metric` of `outputs` against their right outputs (one string, or several, for each), with its 95 % interval.
+
+    `samples` bootstrap samples, a function of `seed`; 0: no interval. Raises `UsageError`, `DataError`.
+    """
+    right = _several(references)
+    made = make(metric, right)
+    return evaluated(made, statistics(made, outputs, right), samples, seed)
+
+
+def paired(
+    metric: str | Metric,
+    a: Sequence[str],
+    b: Sequence[str],
+    references: References,
+    samples: int = 1000,
+    seed: int = 1,
+) -> Comparison:
+    """Outputs `b` against outputs `a` of another system for the same inputs: difference, interval, significance."""
+    right = _several(references)
+    made = make(metric, right)
+    return compared(made, statistics(made, a, right), statistics(made, b, right), samples, seed)
+
+
+def _several(references: References) -> list[Sequence[str]]:
+    return [(of_one,) if isinstance(of_one, str) else of_one for of_one in references]

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from seq2x.errors import UsageError
+from seq2x.metrics import evaluate_pairs, make, pick
+from seq2x.metrics.scripts import script_of
+
+
+def test_several_right_outputs():
+    right = [["K AE1 T", "K AH0 T"], ["D AO1 G"]]
+    result = evaluate_pairs("word_errors", ["K AH0  T", "D AO1 K"], right)
+    assert (result.value, result.better, result.count) == (50.0, "lower", 2)
+    assert evaluate_pairs("exact_match", ["K AH0 T", "D AO1 K"], right).value == 50.0
+    assert evaluate_pairs("per", ["K AH0 T", "D AO1 K"], right).value == pytest.approx(100 / 6)
+
+
+def test_the_nearest_right_output_gives_the_length():
+    assert evaluate_pairs("wer", ["a b c d"], [["a b c d e", "x y"]]).value == 20.0
+    assert evaluate_pairs("cer", ["abc"], [["abcd", "ab"]]).value == 25.0  # equally near: the longer one
+
+
+def test_composed_and_decomposed_letters_are_the_same():
+    for name in ("exact_match", "cer", "wer"):
+        result = evaluate_pairs(name, ["caf\u00e9"], ["cafe\u0301"])
+        assert result.value == (100.0 if name == "exact_match" else 0.0)
+
+
+def test_the_tokenizer_follows_the_script():
+    assert "tok:13a" in evaluate_pairs("bleu", ["the cat"], ["the cat"]).signature
+    assert "tok:zh" in evaluate_pairs("bleu", ["我喜欢猫。"], ["我喜欢猫。"]).signature
+    japanese = evaluate_pairs("bleu", ["私は猫が好きです。"], ["私は猫が好きです。"]).signature
+    assert "tok:ja-mecab" in japanese or "tok:char" in japanese
+    assert "tok:char" in evaluate_pairs("bleu", ["ผมชอบแมว"], ["ผมชอบแมว"]).signature
+    assert evaluate_pairs("bleu", ["我非常喜欢小猫。"], ["我非常喜欢小狗。"]).value > 50.0
+
+
+def test_scripts():
+    assert script_of(["the cat", "naïve"]) == "spaced"
+    assert script_of(["我用 Python 写程序"]) == "chinese"
+    assert script_of(["東京都は日本の首都です"]) == "japanese"
+    assert script_of(["ภาษาไทย"]) == "unspaced"
+    assert script_of(["Он сказал 我"]) == "spaced"
+    assert script_of(["한국어 문장입니다"]) == "spaced"
+    assert script_of([]) == script_of([""]) == "spaced"
+
+
+def test_metrics_that_fit():
+    phones = [["K AE1 T"], ["D AO1 G Z"], ["AE1 D"]] * 30
+    assert pick(phones) == ("word_errors", "per")
+    assert pick([["I_JUMP I_TURN_RIGHT I_WALK"], ["I_WALK I_WALK"]] * 40) == ("exact_match", "wer")
+    assert pick([[f"2024-03-{day:02}"] for day in range(1, 31)]) == ("exact_match", "cer")
+    assert pick([["A man is riding a horse."], ["Two dogs play."]]) == ("bleu", "chrf", "ter")
+    assert pick([["我非常喜欢小猫，你呢？"], ["他昨天去了北京。"]]) == ("bleu", "chrf")
+    assert pick([["北京"], ["上海"]]) == ("exact_match", "cer")
+    assert pick([]) == pick([[""]]) == ("exact_match", "cer")
+
+
+def test_an_unknown_metric_is_named():
+    with pytest.raises(UsageError, match="bleu"):
+        make("bluw", [["a"]])
+
+
+def test_an_object_may_stand_where_a_name_may():
+    metric = make("bleu", [["a"]])
+    assert make(metric, [["我"]]) is metric
+    assert evaluate_pairs(metric, ["a b c d"], ["a b c d"]).value == pytest.approx(100.0)
+
+
+def test_metrics_need_no_torch():
+    code = (
+        "import sys; from seq2x.metrics import evaluate_pairs, METRICS; "
+        "[evaluate_pairs(m, ['a b'], ['a b']) for m in METRICS]; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
