@@ -320,11 +320,12 @@ def _read_plain(folder: Path, name: str, size: int) -> bytes:
     except OSError as error:
         found = "a link" if path.is_symlink() else f"cannot be read ({os.strerror(error.errno or 0)})"
         raise FolderError(str(path), found, "a plain file") from None
+    about = os.fstat(handle)
+    if not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:
+        os.close(handle)
+        found = "a hard link" if stat.S_ISREG(about.st_mode) else "not a regular file"
+        raise FolderError(str(path), found, "a plain file", "copy the folder with cp -r")
     with os.fdopen(handle, "rb") as file:
-        about = os.fstat(handle)
-        if not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:
-            found = "a hard link" if stat.S_ISREG(about.st_mode) else "not a regular file"
-            raise FolderError(str(path), found, "a plain file", "copy the folder with cp -r")
         try:
             return file.read(min(size, about.st_size) + 1)
         except OSError as error:

@@ -50,15 +50,16 @@ def kill(folder, kills):
     died = lost = wrong = finished = leftover = 0
     here = folder / "0"
     here.mkdir()
-    while died < kills:
+    while died < kills or finished == 0:
         read_end, write_end = os.pipe()
         child = os.fork()
         if child == 0:
             train(here, write_end)
             os._exit(0)
         os.close(write_end)
-        time.sleep(draw.uniform(0, 0.04))
-        os.kill(child, signal.SIGKILL)
+        if died < kills:
+            time.sleep(draw.uniform(0, 0.04))
+            os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         died += os.WIFSIGNALED(status)
         with os.fdopen(read_end) as pipe:
@@ -125,16 +126,17 @@ def read(folder, opens):
     if child == 0:
         for step in range(2, 1_000_000):
             run.commit(folder, step, {"a.bin": b"%d" % step * 1000, "b.bin": b"%d" % step}, {})
-    seen, mixed = set(), 0
+    seen, mixed, opened = set(), 0, 0
     try:
-        for _ in range(opens):
+        while opened < opens or len(seen) < 20:
+            opened += 1
             saved = run.load(folder)
             mixed += saved.read("a.bin") != b"%d" % saved.step * 1000 or saved.read("b.bin") != b"%d" % saved.step
             seen.add(saved.step)
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-    return {"mixed": mixed, "steps_seen": len(seen)}
+    return {"mixed": mixed, "opened": opened}
 
 
 if __name__ == "__main__":

@@ -55,6 +55,13 @@ def test_a_holder_that_has_not_signed_yet(tmp_path, record):
             pass
 
 
+def test_a_holder_on_another_machine(tmp_path):
+    with Lock(tmp_path):
+        (tmp_path / ".lock").write_text('{"pid": 4194305, "host": "elsewhere", "started": "2026"}')
+        with pytest.raises(BusyError, match="process 4194305 on elsewhere works here since 2026"), Lock(tmp_path):
+            pass
+
+
 def test_a_record_in_the_making_is_waited_for(tmp_path):
     with Lock(tmp_path):
         good = (tmp_path / ".lock").read_bytes()

@@ -40,4 +40,4 @@ def test_one_of_many_gets_the_folder(tmp_path, races):
 @pytest.mark.parametrize("opens", [300, pytest.param(3000, marks=pytest.mark.slow)])
 def test_a_reader_beside_a_writer_sees_whole_generations(tmp_path, opens):
     result = survive("read", tmp_path / "best", opens)
-    assert result["mixed"] == 0 and result["steps_seen"] > 10
+    assert result["mixed"] == 0 and result["opened"] >= opens
