@@ -45,7 +45,7 @@ def canonical(name: str, where: str, value: object = None) -> str:
     plain = name.replace("-", "_") if isinstance(name, str) else repr(name)
     if plain in _hints():
         return plain
-    shown = plain[:_SHOWN]
+    shown = plain[:_SHOWN].replace("\n", "\\n")
     near = nearest(shown, _hints())
     if near.startswith("known:"):
         near = '"seq2x train --help-all" lists all'
@@ -64,9 +64,13 @@ def parse_flag(name: str, text: str) -> object:
         return None
     if kind is bool and text.lower() in ("true", "false", "yes", "no", "on", "off", "1", "0"):
         return text.lower() in ("true", "yes", "on", "1")
-    if kind is int and re.fullmatch(r"[+-]?\d[\d_]{0,29}", text):
+    if kind is int and re.fullmatch(r"[+-]?[0-9][0-9_]{0,29}", text):
         return int(text.replace("_", ""))
-    if kind is float and re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text) and len(text) < _SHOWN:
+    if (
+        kind is float
+        and re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text)
+        and len(text) < _SHOWN
+    ):
         return float(text)
     if kind is str:
         return text

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seq2x.errors import UsageError
+from seq2x.errors import UsageError, escape
 from seq2x.settings.check import canonical, resolve
 from seq2x.settings.rules import LONGEST, is_clean
 from seq2x.settings.table import Settings
@@ -87,7 +87,7 @@ def dump_toml(settings: Settings, reasons: Mapping[str, str], paths: Mapping[str
         if row.metadata["room"] != room:
             room = row.metadata["room"]
             lines += ["", f"# ---- {room}"]
-        why = " ".join(reasons.get(row.name, row.metadata["text"]).split())
+        why = escape(" ".join(reasons.get(row.name, row.metadata["text"]).split()))
         lines += textwrap.wrap(why, _WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
         value = getattr(settings, row.name)
         lines.append(f"{row.name} = {_toml(_escaped(value) if row.name == 'valid' else value)}")

@@ -1,0 +1,78 @@
+"""What one setting says about another (B23, B24), and what a setting beside others does not do."""
+
+import pytest
+
+from seq2x.errors import UsageError
+from seq2x.settings import Settings, resolve, without_effect
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"width": 30, "heads": 4}, "width = 30 and heads = 4; heads must divide width"),
+        ({"width": 10**9}, "parameters; choose smaller ones"),
+        ({"layers": 10**6, "width": 512}, "parameters"),
+        ({"vocab_size": 10**6, "embedding_width": 10**6}, "parameters"),
+        ({"n_best": 6}, "n_best = 6 and beam_size = 5"),
+        ({"min_length": 9, "max_length": 8}, "min_length = 9 and max_length = 8"),
+        ({"context_use": "states"}, "expected some of state, first, every"),
+        ({"context_use": "state+state"}, "each once"),
+        ({"context_use": ""}, "context_use"),
+        ({"joint_vocab": True, "source_units": "char", "target_units": "bpe"}, "both must be of one kind"),
+        ({"device": "cuda:"}, "device"),
+    ],
+)
+def test_contradictions(values, message):
+    with pytest.raises(UsageError) as caught:
+        resolve(values, "x")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"width": 30, "heads": 4, "model": "gru"},
+        {"n_best": 6, "sample": True},
+        {"context_use": "state+every+first"},
+        {"min_length": 8, "max_length": 8},
+        {"joint_vocab": True, "units": "bpe"},
+        {"joint_vocab": True, "source_units": "char"},
+        {"width": 4096, "layers": 48, "feedforward": 16384, "vocab_size": 256_000},
+        {"device": "cuda:12"},
+    ],
+)
+def test_no_contradictions(values):
+    resolve(values, "x")
+
+
+@pytest.mark.parametrize(
+    ("values", "idle"),
+    [
+        ({"model": "gru", "heads": 4, "norm": "rms"}, ["heads", "norm"]),
+        ({"model": "transformer", "bidirectional": False}, ["bidirectional"]),
+        ({"model": "auto", "heads": 4, "bidirectional": False}, []),
+        (
+            {"model": "lstm", "context": "mean", "attention": "dot", "input_feeding": True},
+            ["attention", "input_feeding"],
+        ),
+        ({"model": "lstm", "attention": "dot"}, []),
+        ({"length_penalty": "none", "length_alpha": 0.5}, ["length_alpha"]),
+        ({"length_penalty": "wu", "length_alpha": 0.0}, ["length_penalty"]),
+        ({"top_k": 5}, ["top_k"]),
+        ({"top_k": 5, "sample": True, "beam_size": 9}, ["beam_size"]),
+        ({"units": "byte", "vocab_size": 99, "subword_dropout": 0.1}, ["subword_dropout", "vocab_size"]),
+        ({"units": "bpe", "subword_dropout": 0.1}, []),
+        ({"units": "bpe", "source_units": "char", "target_units": "word"}, ["units"]),
+        ({"layers": 1, "encoder_layers": 2, "decoder_layers": 3}, ["layers"]),
+        ({"valid": "dev.tsv", "valid_size": 5}, ["valid_size"]),
+        ({"valid_metric": "loss", "valid_beam_size": 5}, ["valid_beam_size"]),
+    ],
+)
+def test_settings_without_effect_are_named(values, idle):
+    messages = without_effect(resolve(values, "x"), values)
+    assert [message.split()[0] for message in messages] == idle
+    assert all(" has no effect with " in message for message in messages)
+
+
+def test_only_what_was_given_is_reported():
+    assert without_effect(Settings(model="gru", length_penalty="none"), []) == []
