@@ -21,10 +21,10 @@ from seq2x.data.corpus_rules import CORPUS_RULES, Corpus, Draft, text_hash
 from seq2x.data.line_rules import RULES, Pairs, Tally
 from seq2x.data.lines import MAX_LINE_BYTES, BadUtf8, PathLike, display, iter_lines
 from seq2x.data.notes import Notes
+from seq2x.data.read_error import ReadError
 from seq2x.data.readers import groups, read
 from seq2x.data.report import WORST, Finding, Place, Report, Severity, Worst, sort_findings
 from seq2x.data.sniff import sniff
-from seq2x.errors import DataError
 from seq2x.types import Example
 
 __all__ = ["check"]
@@ -51,7 +51,7 @@ def check(
     files = tuple(display(path) for path in paths)
     try:
         found = sniff(paths, format, columns, max_line_bytes=max_line_bytes)
-    except DataError as error:
+    except ReadError as error:
         return Report(files, findings=(_unreadable(error),))
     survey = _Survey(found, on_bad_utf8, max_line_bytes, (max_source_length, max_target_length))
     survey.read(paths)
@@ -61,37 +61,9 @@ def check(
     return Report(files, found.reasons, survey.facts(), sort_findings(findings))
 
 
-def _unreadable(error: DataError) -> Finding:
-    name, line = _split_where(error.where)
-    places = (Place(name, line),) if line else ()
-    return Finding(_reading_code(error), "error", 1, str(error), places=places)
-
-
-def _split_where(where: str) -> tuple[str, int]:
-    """`file:line[:byte]` as (file, line); 0 where no line is named."""
-    parts = where.split(":")
-    numbers = []
-    while len(parts) > 1 and parts[-1].isdigit():
-        numbers.append(int(parts.pop()))
-    return ":".join(parts), numbers[-1] if numbers else 0
-
-
-_SIGNS = {
-    "column": "columns",
-    "keys found": "columns",
-    "UTF-16": "utf16",
-    "not UTF-8": "bad_utf8",
-    "max_line_bytes": "long_line",
-    "gzip": "gzip",
-    "lines": "line_count",
-    "no examples": "no_examples",
-    "header": "columns",
-}
-
-
-def _reading_code(error: DataError, otherwise: str = "unreadable") -> str:
-    """The stable code of an error of the readers, by what its message says was found."""
-    return next((code for sign, code in _SIGNS.items() if sign in error.found), otherwise)
+def _unreadable(error: ReadError) -> Finding:
+    places = (Place(error.file, error.line),) if error.line else ()
+    return Finding(error.code, "error", 1, str(error), places=places)
 
 
 class _Survey:
@@ -101,7 +73,7 @@ class _Survey:
         self.columns, self.on_bad_utf8, self.max_line_bytes, self.limits = columns, on_bad_utf8, max_line_bytes, limits
         self.corpus, self.notes = Corpus(), Notes()
         self.worst = [Worst() for _ in RULES]
-        self.failures: list[DataError] = []
+        self.failures: list[ReadError] = []
         self.failed = 0
         self.characters = [0, 0]
         self.symbols: set[str] = set()  # of the targets, until there are two
@@ -115,11 +87,11 @@ class _Survey:
             try:
                 while some := list(islice(examples, _AT_ONCE)):
                     self._add(number, some)
-            except DataError as error:  # the rest of this file cannot be read
+            except ReadError as error:  # the rest of this file cannot be read
                 self._problem(error)
         self.corpus.close()
 
-    def _problem(self, error: DataError) -> None:
+    def _problem(self, error: ReadError) -> None:
         self.failed += 1
         if len(self.failures) < 1000:
             self.failures.append(error)
@@ -173,13 +145,13 @@ class _Survey:
         return [(int(self.corpus["file"][i]), int(self.corpus["line"][i])) for i in numbers]
 
 
-def _reading(failures: Sequence[DataError]) -> Iterator[Finding]:
+def _reading(failures: Sequence[ReadError]) -> Iterator[Finding]:
     """Records that cannot be read, together by kind."""
-    by_code: dict[str, list[DataError]] = {}
+    by_code: dict[str, list[ReadError]] = {}
     for error in failures:
-        by_code.setdefault(_reading_code(error, "record"), []).append(error)
+        by_code.setdefault(error.code, []).append(error)
     for code, errors in by_code.items():
-        places = tuple(Place(*_split_where(error.where)) for error in errors[:WORST])
+        places = tuple(Place(error.file, error.line) for error in errors[:WORST])
         first = f"{errors[0].found}" + (f"; expected {errors[0].expected}" if errors[0].expected else "")
         yield Finding(
             code,
@@ -250,7 +222,7 @@ def _overlap(
                 same += any(_holds(known_pairs, pair) for pair in pairs)
                 if len(places) < WORST:
                     places.append(Place(display(group[0]), example.line, example.source[:500]))
-    except DataError as error:
+    except ReadError as error:
         yield replace(_unreadable(error), text=f"the set to compare with: {error}")
         return
     if count:

@@ -81,8 +81,9 @@ def parse_columns(text: str) -> tuple[tuple[Key, ...], tuple[Key, ...]] | None:
 
 def role_of(name: str) -> str:
     """`"source"`, `"target"` or `""` for the name of a column."""
-    plain = name.strip().casefold().replace(" ", "_")
-    plain = re.sub(r"_?\d+$", "", plain)  # ref0, ref_1
+    plain = name.strip().casefold()
+    if plain not in _SOURCE_NAMES:
+        plain = re.sub(r"_?\d$", "", plain)  # ref0, ref_1
     return "source" if plain in _SOURCE_NAMES else "target" if plain in _TARGET_NAMES else ""
 
 

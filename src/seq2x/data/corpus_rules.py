@@ -215,7 +215,7 @@ def _script(corpus: Corpus) -> Iterator[Draft]:
         scripts = corpus[f"{side}_script"]
         counts = np.bincount(scripts, minlength=len(Kind))
         counts[0] = 0
-        usual = [Kind(i) for i in np.flatnonzero(counts >= 0.05 * max(1, counts.sum()))]
+        usual = [Kind(int(i)) for i in np.flatnonzero(counts >= 0.05 * max(1, counts.sum()))]
         usual += [part for part, whole in _CJK.items() if whole in usual]
         mask = sum(1 << kind for kind in usual)
         found += np.flatnonzero((scripts > 0) & (corpus[f"{side}_scripts"] & mask == 0)).tolist()

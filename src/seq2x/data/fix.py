@@ -18,6 +18,7 @@ from seq2x.data.corpus_rules import text_hash
 from seq2x.data.held_out import write_examples
 from seq2x.data.lines import MAX_LINE_BYTES, PathLike, display
 from seq2x.data.notes import Notes
+from seq2x.data.read_error import ReadError
 from seq2x.data.readers import groups, read
 from seq2x.data.sniff import sniff
 from seq2x.errors import DataError, UsageError
@@ -79,12 +80,11 @@ def _pairs(
     """(file, example) of all that can be read; the others go to `skip` with the reason."""
     skipped = {} if skip is None else skip
 
-    def problem(error: DataError) -> None:
-        name, _, line = error.where.rpartition(":")
-        skipped[name, int(line)] = error.found
+    def problem(error: ReadError) -> None:
+        skipped[error.file, error.line] = error.found
 
     for group in groups(paths, columns):
-        notes = Notes()
+        notes = Notes(first=1 << 62)  # the log leaves none out
         examples = read(
             group, columns, notes, max_line_bytes=limit, on_bad_utf8="skip", keep_empty=True, problem=problem
         )
@@ -93,8 +93,6 @@ def _pairs(
         for kind in ("bad_utf8", "header"):
             for file, line in notes.places.get(kind, ()):
                 skipped[file, line] = kind
-            if (more := notes.counts.get(kind, 0) - len(notes.places.get(kind, ()))) > 0:
-                skipped[display(group[0]), 0] = f"{kind} ({more:,} more)"
 
 
 def _repeats(paths: Sequence[PathLike], columns: Columns, limit: int) -> npt.NDArray[np.bool_]:

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
 from seq2x.data.notes import Notes
+from seq2x.data.read_error import ReadError
 from seq2x.data.source import chunks
-from seq2x.errors import DataError
 
 __all__ = ["MAX_LINE_BYTES", "BadUtf8", "PathLike", "count_lines", "display", "guess_encoding", "iter_lines"]
 
@@ -100,7 +100,7 @@ def _start(chunk: bytes, name: str, notes: Notes) -> bytes:
     """The first chunk without its byte order mark; DataError for UTF-16."""
     if chunk.startswith((b"\xff\xfe", b"\xfe\xff")) or _zeros_alternate(chunk[:4096]):
         todo = "convert it: iconv -f utf-16 -t utf-8"
-        raise DataError(f"{name}:1:1", "looks like UTF-16", "UTF-8", todo)
+        raise ReadError("utf16", name, 1, "looks like UTF-16", "UTF-8", todo, byte=1)
     if chunk.startswith(_BOM):
         notes.add("bom", name, 1)
         return chunk[len(_BOM) :]
@@ -120,10 +120,9 @@ def _check_lengths(block: bytes, name: str, line: int, limit: int) -> None:
             raise _too_long(name, line + i, limit)
 
 
-def _too_long(name: str, line: int, limit: int) -> DataError:
-    return DataError(
-        f"{name}:{line}", f"line {line} longer than max_line_bytes ({limit:,})", todo="split it, or set max_line_bytes"
-    )
+def _too_long(name: str, line: int, limit: int) -> ReadError:
+    found = f"line {line} longer than max_line_bytes ({limit:,})"
+    return ReadError("long_line", name, line, found, todo="split it, or set max_line_bytes")
 
 
 def _line_by_line(
@@ -143,11 +142,11 @@ def _line_by_line(
             yield number, None
 
 
-def _not_utf8(piece: bytes, error: UnicodeDecodeError, name: str, line: int) -> DataError:
-    where = f"{name}:{line}:{error.start + 1}"
+def _not_utf8(piece: bytes, error: UnicodeDecodeError, name: str, line: int) -> ReadError:
     other = guess_encoding(piece)
     hint = f"it decodes as {other}: convert with iconv -f {other} -t utf-8" if other else "repair the line"
-    return DataError(where, f"byte 0x{piece[error.start]:02X} is not UTF-8", todo=f"{hint}, or set on_bad_utf8=skip")
+    found, todo = f"byte 0x{piece[error.start]:02X} is not UTF-8", f"{hint}, or set on_bad_utf8=skip"
+    return ReadError("bad_utf8", name, line, found, todo=todo, byte=error.start + 1)
 
 
 def guess_encoding(piece: bytes) -> str:

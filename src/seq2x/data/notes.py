@@ -25,17 +25,19 @@ _TEXTS = {
 
 @dataclass(slots=True)
 class Notes:
-    """Counts by kind and the first ten places (file, line) of each. `read` is how many records were seen."""
+    """Counts by kind and the first places (file, line) of each. `read` is how many records were seen; `first` how
+    many places are kept."""
 
     counts: dict[str, int] = field(default_factory=dict)
     places: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
     read: int = 0
+    first: int = FIRST
 
     def add(self, kind: str, file: str, line: int, count: int = 1) -> None:
         """Count `kind` once more (or `count` times), at line `line` of `file`."""
         self.counts[kind] = self.counts.get(kind, 0) + count
         places = self.places.setdefault(kind, [])
-        if len(places) < FIRST:
+        if len(places) < self.first:
             places.append((file, line))
 
     def lines(self) -> Iterator[str]:

@@ -17,13 +17,13 @@ from seq2x.data.alignment import find_slip
 from seq2x.data.columns import Columns, Key
 from seq2x.data.lines import MAX_LINE_BYTES, BadUtf8, PathLike, count_lines, display, iter_lines
 from seq2x.data.notes import Notes
+from seq2x.data.read_error import ReadError
 from seq2x.data.records import parse_record
-from seq2x.errors import DataError
 from seq2x.types import Example
 
 __all__ = ["Problem", "check_counts", "groups", "merge", "read", "read_inputs"]
 
-Problem: TypeAlias = Callable[[DataError], None]
+Problem: TypeAlias = Callable[[ReadError], None]
 """What to do with a record that cannot be read; without one, the error is raised."""
 
 _Line: TypeAlias = tuple[int, str | None]
@@ -146,17 +146,13 @@ def _tsv(
             yield Example(joined if joined.strip() else "", tuple([cells[i] for i in targets]), number, extras)
 
 
-def _wrong_width(name: str, line: int, expected: int, found: int) -> DataError:
+def _wrong_width(name: str, line: int, expected: int, found: int) -> ReadError:
     tab = " (no TAB)" if found == 1 else ""
-    return DataError(
-        f"{name}:{line}",
-        f"found {found} column{'s' * (found > 1)}{tab}",
-        f"{expected}",
-        f'"seq2x check {name}" lists all such lines',
-    )
+    found_text = f"found {found} column{'s' * (found > 1)}{tab}"
+    return ReadError("columns", name, line, found_text, f"{expected}", f'"seq2x check {name}" lists all such lines')
 
 
-def _report(error: DataError, problem: Problem | None) -> None:
+def _report(error: ReadError, problem: Problem | None) -> None:
     if problem is None:
         raise error
     problem(error)
@@ -177,7 +173,7 @@ def _jsonl(
         try:
             yield _from_record(parse_record(text), columns, number)
         except ValueError as error:
-            _report(DataError(f"{name}:{number}", str(error)), problem)
+            _report(ReadError("record", name, number, str(error)), problem)
 
 
 def _from_record(record: Mapping[str, Any], columns: Columns, line: int) -> Example:
@@ -212,9 +208,7 @@ def _side_by_side(paths: Sequence[PathLike], columns: Columns, sides: Sequence[I
     for number, row in enumerate(zip_longest(*sides), 1):
         if None in row:
             check_counts(paths)
-            raise DataError(
-                f"{display(paths[0])}:{number}", "files of different length"
-            )  # standard input: no second look
+            raise ReadError("line_count", display(paths[0]), number, "files of different length")  # no second look
         texts = [text for _, text in row]
         if None in texts:
             continue  # not UTF-8 on one side, skipped and noted: the pair goes as a whole
@@ -234,7 +228,7 @@ def check_counts(paths: Sequence[PathLike]) -> int:
     other = next(i for i, count in enumerate(counts) if count != counts[0])
     slip = find_slip(_lengths(paths[0]), _lengths(paths[other]))
     todo = f"first likely slip near line {slip:,} (length ratio jumps)"
-    raise DataError(f"{display(paths[0])}:{slip}", listed, "as many lines in each", todo)
+    raise ReadError("line_count", display(paths[0]), slip, listed, "as many lines in each", todo)
 
 
 def _lengths(path: PathLike) -> list[int]:

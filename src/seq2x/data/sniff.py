@@ -10,9 +10,10 @@ from typing import Literal
 
 from seq2x.data.columns import Columns, Format, Key, header_roles, is_language_pair, parse_columns, role_of
 from seq2x.data.lines import MAX_LINE_BYTES, PathLike, display, iter_lines
+from seq2x.data.read_error import ReadError
 from seq2x.data.readers import check_counts
 from seq2x.data.records import parse_record
-from seq2x.errors import DataError, UsageError
+from seq2x.errors import UsageError
 
 __all__ = ["sniff"]
 
@@ -54,7 +55,12 @@ def _head(path: PathLike, max_line_bytes: int) -> list[tuple[int, str]]:
     if not head:
         head = [(number, text) for number, text in found if text is not None and text.strip()][:1]
     if not head:
-        raise DataError(display(path), f"no examples in {display(path)} (nothing but blank lines, or nothing at all)")
+        raise ReadError(
+            "no_examples",
+            display(path),
+            0,
+            f"no examples in {display(path)} (nothing but blank lines, or nothing at all)",
+        )
     return head
 
 
@@ -81,10 +87,14 @@ def _format(paths: Sequence[PathLike], heads: Sequence[list[tuple[int, str]]], f
     if all(_is_jsonl(path, head) for path, head in zip(paths, heads, strict=True)):
         return "jsonl", f"{names}: JSON lines (every line begins like an object)"
     with_tab = [_mostly_tabs(head) for head in heads]
-    if all(with_tab) and len(paths) == 2 and "tsv" not in display(paths[0]):
+    if all(with_tab) and len(paths) == 2 and not display(paths[0]).removesuffix(".gz").endswith(".tsv"):
         readings = "two TSV files, or a source file and a target file that hold TABs"
-        raise DataError(
-            names, "both have TABs in their lines", todo=f"this may be {readings}: say --format tsv or --format lines"
+        raise ReadError(
+            "columns",
+            names,
+            0,
+            "both have TABs in their lines",
+            todo=f"this may be {readings}: say --format tsv or --format lines",
         )
     if all(with_tab):
         return "tsv", f"{names}: TSV (TABs between columns)"
@@ -92,14 +102,19 @@ def _format(paths: Sequence[PathLike], heads: Sequence[list[tuple[int, str]]], f
         return "lines", f"{display(paths[0])} is the source and {display(paths[1])} the target, line by line"
     if len(paths) > 2:
         todo = "say --format lines if the first is the source and the others are right outputs"
-        raise DataError(names, f"{len(paths)} files, not all with TABs", todo=todo)
+        raise ReadError("columns", names, 0, f"{len(paths)} files, not all with TABs", todo=todo)
     line, text = heads[0][0]
     separator = next(
         (name for mark, name in ((",", "commas"), (";", "semicolons"), ("|||", "|||")) if mark in text), ""
     )
     hint = f"; are the columns separated by {separator}?" if separator else ""
-    raise DataError(
-        f"{names}:{line}", f"found 1 column (no TAB){hint}", "source TAB target", "or give a source and a target file"
+    raise ReadError(
+        "columns",
+        names,
+        line,
+        f"found 1 column (no TAB){hint}",
+        "source TAB target",
+        "or give a source and a target file",
     )
 
 
@@ -147,18 +162,18 @@ def _tsv(
         return Columns("tsv", source, targets, width, True, names, (*reasons, _said(source, targets, "by the header")))
     if is_language_pair(cells):
         both = f"source={cells[0]},target={cells[1]} if it is a header, source=1,target=2 if it is data"
-        raise DataError(
-            f"{name}:1", f'"{cells[0]} TAB {cells[1]}" may be a header row or data', todo=f"say --columns {both}"
+        raise ReadError(
+            "columns", name, 1, f'"{cells[0]} TAB {cells[1]}" may be a header row or data', todo=f"say --columns {both}"
         )
     if width != 2:
         odd = next((number for head in heads for number, text in head if text.count("\t") + 1 == width), line)
-        raise _which(f"{name}:{odd}", width)
+        raise _which(name, odd, width)
     return Columns("tsv", (1,), (2,), 2, reasons=(*reasons, _said((1,), (2,), "two columns, no header")))
 
 
-def _which(where: str, width: int) -> DataError:
+def _which(name: str, line: int, width: int) -> ReadError:
     if width == 1:
-        return DataError(where, "found 1 column (no TAB)", "2: source TAB target")
+        return ReadError("columns", name, line, "found 1 column (no TAB)", "2: source TAB target")
     refs = ",".join(["source=1", *(f"ref={i}" for i in range(2, width + 1))])
     if width > 4:
         refs = f"source=1,ref=2,...,ref={width}"
@@ -166,7 +181,7 @@ def _which(where: str, width: int) -> DataError:
     readings = (
         f"--columns source=1,target=2 (others ignored), {refs} (several right outputs) or {joined},target={width}"
     )
-    return DataError(where, f"found {width} columns", "2, or to be told which is which", readings)
+    return ReadError("columns", name, line, f"found {width} columns", "2, or to be told which is which", readings)
 
 
 def _number(key: Key, names: Sequence[str], width: int, name: str) -> Key:
@@ -174,10 +189,12 @@ def _number(key: Key, names: Sequence[str], width: int, name: str) -> Key:
     if isinstance(key, str):
         if key not in names:
             found = ", ".join(names) if names else "no header row in line 1"
-            raise DataError(f"{name}:1", f'no column "{key}"; found {found}', todo="check --columns")
+            raise ReadError("columns", name, 1, f'no column "{key}"; found {found}', todo="check --columns")
         return names.index(key) + 1
     if key > width:
-        raise DataError(f"{name}:1", f"found {width} column{'s' * (width > 1)}", f"at least {key}, as --columns says")
+        raise ReadError(
+            "columns", name, 1, f"found {width} column{'s' * (width > 1)}", f"at least {key}, as --columns says"
+        )
     return key
 
 
@@ -207,7 +224,7 @@ def _jsonl(
             record = parse_record(text)
             break
         except ValueError as error:
-            failure = DataError(f"{display(path)}:{line}", str(error))
+            failure = ReadError("record", display(path), line, str(error))
     if record is None:
         raise failure
     sources = [key for key in record if role_of(key) == "source"]
@@ -217,7 +234,7 @@ def _jsonl(
         pair = texts if len(texts) == 2 else ["A", "B"]
         readings = f"say --columns source={pair[0]},target={pair[1]} or source={pair[1]},target={pair[0]}"
         found = f"keys found: {', '.join(record) or 'none'}"
-        raise DataError(f"{display(path)}:{line}", found, "source and target", readings)
+        raise ReadError("columns", display(path), line, found, "source and target", readings)
     source, targets = (sources[0],), tuple(targets_found)
     return Columns("jsonl", source, targets, reasons=(*reasons, _said(source, targets, "by their names")))
 

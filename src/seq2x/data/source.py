@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from seq2x.errors import DataError
+from seq2x.data.read_error import ReadError
 
 __all__ = ["CHUNK", "chunks"]
 
@@ -49,10 +49,15 @@ def chunks(path: str | os.PathLike[str]) -> Iterator[bytes]:
             yield from _unpacked(_raw(file), name, Path(name).suffix)
         after = Path(name).stat()
     except OSError as error:
-        raise DataError(name, f"cannot be read ({error.strerror or error})") from error
+        raise ReadError("unreadable", name, 0, f"cannot be read ({error.strerror or error})") from error
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise DataError(
-            name, "changed while it was read", "a file that nobody writes to", "wait for its writer and run again"
+        raise ReadError(
+            "unreadable",
+            name,
+            0,
+            "changed while it was read",
+            "a file that nobody writes to",
+            "wait for its writer and run again",
         )
 
 
@@ -61,9 +66,9 @@ def _regular(name: str) -> os.stat_result:
     try:
         about = Path(name).stat()
     except FileNotFoundError as error:
-        raise DataError(name, "no such file", todo=_near(name)) from error
+        raise ReadError("unreadable", name, 0, "no such file", todo=_near(name)) from error
     except (OSError, ValueError) as error:
-        raise DataError(name, f"cannot be read ({error})") from error
+        raise ReadError("unreadable", name, 0, f"cannot be read ({error})") from error
     kinds = ((stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a FIFO"), (stat.S_ISCHR, "a device"))
     for test, kind in (*kinds, (stat.S_ISBLK, "a device"), (stat.S_ISSOCK, "a socket")):
         if test(about.st_mode):
@@ -72,7 +77,7 @@ def _regular(name: str) -> os.stat_result:
                 if kind == "a directory"
                 else "save it to a file, or pipe it to standard input (-)"
             )
-            raise DataError(name, f"is {kind}", "a file", todo)
+            raise ReadError("unreadable", name, 0, f"is {kind}", "a file", todo)
     return about
 
 
@@ -106,10 +111,10 @@ def _unpacked(raw: Iterator[bytes], name: str, suffix: str) -> Iterator[bytes]:
         return
     if suffix == ".gz":
         found = "is empty" if not head else "is called .gz but does not begin like gzip"
-        raise DataError(name, found, "a gzip file", "download or compress it again, or rename it")
+        raise ReadError("gzip", name, 0, found, "a gzip file", "download or compress it again, or rename it")
     for magic, kind in _FOREIGN.items():
         if head.startswith(magic):
-            raise DataError(name, f"looks like {kind}", "text or gzip", "unpack it first")
+            raise ReadError("unreadable", name, 0, f"looks like {kind}", "text or gzip", "unpack it first")
     if head:
         yield head
     yield from raw
@@ -123,10 +128,12 @@ def _gunzip(head: bytes, raw: Iterator[bytes], name: str) -> Iterator[bytes]:
         try:
             piece = unpacker.decompress(data, CHUNK)
         except zlib.error as error:
-            raise DataError(name, f"damaged gzip ({error})", todo="download or compress it again") from error
+            raise ReadError("gzip", name, 0, f"damaged gzip ({error})", todo="download or compress it again") from error
         total += len(piece)
         if total > max(_RATIO_FROM, _RATIO * packed_total):
-            raise DataError(name, f"gzip grows more than {_RATIO} times", "text", "unpack it yourself if you trust it")
+            raise ReadError(
+                "gzip", name, 0, f"gzip grows more than {_RATIO} times", "text", "unpack it yourself if you trust it"
+            )
         if piece:
             yield piece
         data = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
@@ -136,13 +143,17 @@ def _gunzip(head: bytes, raw: Iterator[bytes], name: str) -> Iterator[bytes]:
             if not data:
                 return
             if not data.startswith(_GZIP):
-                raise DataError(name, "bytes after the end of the gzip data", todo="download or compress it again")
+                raise ReadError(
+                    "gzip", name, 0, "bytes after the end of the gzip data", todo="download or compress it again"
+                )
             unpacker = zlib.decompressobj(wbits=31)
         elif not data and len(piece) != CHUNK:
             data = next(raw, b"")
             packed_total += len(data)
             if not data:
-                raise DataError(name, "gzip ends before its end mark (truncated)", todo="download or compress it again")
+                raise ReadError(
+                    "gzip", name, 0, "gzip ends before its end mark (truncated)", todo="download or compress it again"
+                )
 
 
 def _next_member(data: bytes, raw: Iterator[bytes]) -> tuple[bytes, int]:

@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -258,7 +258,8 @@ class _Writer:
 
     def discard(self) -> None:
         for part in (*_PARTS, "json"):
-            self.path(part).unlink(missing_ok=True)
+            with suppress(OSError):  # the reason to give up is the one to tell
+                self.path(part).unlink(missing_ok=True)
 
 
 def _is_part(name: str) -> bool:

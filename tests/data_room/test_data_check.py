@@ -1,0 +1,235 @@
+"""Damage is named by its code; sound sets raise no error; the clean copy loses no right answer."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sound_sets import DAMAGE, SETS, to_bytes
+
+from seq2x.data import check, fix, read, sniff
+from seq2x.data.characters import Kind, count_kinds
+from seq2x.data.records import parse_record
+from seq2x.errors import DataError, UsageError
+
+REAL = {
+    "g2p/cmudict": "auto",
+    "mt/multi30k/en-de": "auto",
+    "mt/tatoeba_en-zh": "auto",
+    "inflection/sigmorphon2023": "source=1,source=2,target=3",
+}
+
+
+def write(folder, data, name="pairs.tsv"):
+    path = folder / name
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+    return path
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_sound_sets(tmp_path, name):
+    report = check([write(tmp_path, to_bytes(SETS[name]()))])
+    assert report.findings == () and report.exit_code == 0
+    assert report.facts["pairs"] == len(SETS[name]())
+
+
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_is_named(tmp_path, name, damage):
+    code, make = DAMAGE[damage]
+    report = check([write(tmp_path, make(SETS[name]()))])
+    found = {finding.code: finding for finding in report.findings}
+    assert code in found
+    assert found[code].count and (found[code].places or code in ("utf16", "one_symbol"))
+    json.dumps(report.to_json())
+    assert all("\n" not in line and "\x07" not in line and "\u202e" not in line for line in report.lines())
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_sets(tmp_path, name):
+    """The sound set has no error; a selection of damage is named in each."""
+    root = os.environ.get("SEQ2X_DATA", "")
+    if not root or not Path(root, name).is_dir():
+        pytest.skip("SEQ2X_DATA is not set to the folder of real data")
+    file = "eng_train.tsv.gz" if "sigmorphon" in name else "train.tsv.gz"
+    lines = gzip.decompress(Path(root, name, file).read_bytes()).decode().splitlines()[:8000]
+    rows = [line.split("\t") for line in lines if line]
+    pairs = [[" ".join(row[:-1]), row[-1]] for row in rows]
+    assert not check([write(tmp_path, "".join("\t".join(row) + "\n" for row in rows))], columns=REAL[name]).errors
+    for code, make in DAMAGE.values():
+        report = check([write(tmp_path, make([list(pair) for pair in pairs]))])
+        assert code in report.codes, (code, report.codes)
+
+
+def test_places_and_severity(tmp_path):
+    path = write(
+        tmp_path,
+        "".join(f"source {i}\ttarget number {i}\n" for i in range(50))
+        .replace("number 7\n", "number \x07\x07\n")
+        .replace("number 9\n", "num\x07ber 9\n"),
+    )
+    finding = next(f for f in check([path]).findings if f.code == "control")
+    assert [place.line for place in finding.places] == [8, 10] and finding.severity == "warning"
+    assert finding.places[0].text == "source 7\ttarget number \x07\x07"
+
+
+def test_only_meaningless_data_is_an_error(tmp_path):
+    rows = [[f"source {i}", f"target {i}"] for i in range(100)]
+    most = [[s, s if i < 60 else t] for i, (s, t) in enumerate(rows)]
+    severity = {f.code: f.severity for f in check([write(tmp_path, to_bytes(most))]).findings}
+    assert severity["identical"] == "warning"
+    severity = {f.code: f.severity for f in check([write(tmp_path, to_bytes([[s, s] for s, _ in rows]))]).findings}
+    assert severity["identical"] == "error"
+    one = check([write(tmp_path, to_bytes([[s, "yes"] for s, _ in rows]))])
+    assert one.exit_code == 3 and {f.code: f.severity for f in one.errors} == {"one_target": "error"}
+    letters = check([write(tmp_path, to_bytes([[s, "a" * (1 + i % 9)] for i, (s, _) in enumerate(rows)]))])
+    assert "one_symbol" in {f.code for f in letters.errors}
+
+
+def test_a_few_equal_pairs_are_a_note(tmp_path):
+    rows = [[f"source {i}", f"target {i}"] for i in range(100)] + [["Berlin", "Berlin"]]
+    finding = next(f for f in check([write(tmp_path, to_bytes(rows))]).findings if f.code == "identical")
+    assert finding.severity == "note" and finding.places[0].line == 101
+
+
+def test_all_bad_lines_are_listed(tmp_path):
+    path = write(tmp_path, ("a b c\td e f\n" * 5 + "no tab\n") * 12 + "\xff\tx\n")
+    report = check([path])
+    finding = next(f for f in report.findings if f.code == "columns")
+    assert finding.count == 12 and [place.line for place in finding.places] == [6 * i for i in range(1, 11)]
+    path = write(tmp_path, b'{"source": "a", "target": "b"}\n{"source"\n{"source": 3, "target": "c"}\n', "x.jsonl")
+    assert next(f for f in check([path]).findings if f.code == "record").count == 2
+
+
+def test_bad_utf8_may_be_allowed(tmp_path):
+    path = write(tmp_path, b"".join(b"source %d\ttarget %d\n" % (i, i) for i in range(20)) + b"\xff\t\n")
+    assert check([path]).exit_code == 3 and check([path], on_bad_utf8="skip").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "code"),
+    [
+        ("a.tsv", b"", "no_examples"),
+        ("a.tsv", b"\t\n\t\n", "no_examples"),
+        ("a.gz", b"text", "gzip"),
+        ("a.tsv", b"one column\n", "columns"),
+        ("a.tsv", b"a\tb\tc\n", "columns"),
+        ("a.tsv", b"a\tb\n" + b"x" * 2_000_000, "long_line"),
+    ],
+)
+def test_unreadable(tmp_path, name, data, code):
+    report = check([write(tmp_path, data, name)])
+    assert code in report.codes and report.exit_code == 3
+
+
+def test_files_that_do_not_match(tmp_path):
+    report = check([write(tmp_path, "a\nb\n", "a.src"), write(tmp_path, "a\n", "a.tgt")])
+    assert report.codes == ("line_count",) and "2 lines" in report.findings[0].text
+
+
+def test_missing_file(tmp_path):
+    assert check([tmp_path / "nothing.tsv"]).exit_code == 3
+
+
+def test_overlap(tmp_path):
+    pairs = SETS["english_german"]()
+    train, test = (
+        write(tmp_path, to_bytes(pairs[:400])),
+        write(tmp_path, to_bytes([*pairs[400:], pairs[3], [pairs[5][0], "Anders."]]), "test.tsv"),
+    )
+    finding = next(f for f in check([train], against=[test]).findings if f.code == "overlap")
+    assert (
+        finding.count == 2 and "1 with the same target" in finding.text and [p.line for p in finding.places] == [51, 52]
+    )
+    assert "overlap" not in check([train], against=[write(tmp_path, to_bytes(pairs[400:]), "test.tsv")]).codes
+    assert check([train], against=[tmp_path / "none.tsv"]).exit_code == 3
+
+
+def test_several_references_are_neither_duplicates_nor_an_error(tmp_path):
+    path = write(
+        tmp_path,
+        "".join(
+            f"wrong sentence {i}\tright sentence {i}\tright sentence {i}\tproper sentence {i}\n" for i in range(60)
+        ),
+    )
+    report = check([path], columns="source=1,ref=2,ref=3,ref=4")
+    assert report.codes == ("several_targets",) and not report.errors
+
+
+def test_kinds_of_characters():
+    counts = count_kinds(["aß1 ,", "你かア", "", "\u200b\x07\ufffd"])
+    assert [counts[0, k] for k in (Kind.LATIN, Kind.DIGIT, Kind.BLANK, Kind.PUNCTUATION)] == [2, 1, 1, 1]
+    assert [counts[1, k] for k in (Kind.HAN, Kind.KANA)] == [1, 2] and counts[2].sum() == 0
+    assert [counts[3, k] for k in (Kind.INVISIBLE, Kind.CONTROL, Kind.DAMAGED)] == [1, 1, 1]
+
+
+def test_half_pairs_in_keys():
+    with pytest.raises(ValueError, match="surrogate"):
+        parse_record('{"\\udc00": {"a": ["\\ud83d\\ude00"]}}')
+    assert parse_record('{"a": ["\\ud83d\\ude00"]}') == {"a": ["😀"]}
+
+
+# ------------------------------------------------------------------ fix
+
+
+def test_clean_copy(tmp_path):
+    rows = [[f"source {i}", f"target {i}"] for i in range(60)]
+    data = (
+        to_bytes(rows)
+        + b"source 1\tanother right answer\nsource 2\ttarget 2\n \tx\n"
+        + "bro\ufffdken\tx\nzero\u200b \te\u0301\nno tab\n".encode()
+        + b"\xff\tx\n"
+    )
+    path, out, log = write(tmp_path, data), tmp_path / "clean.tsv", tmp_path / "fix.log"
+    fixed = fix([path], out, log)
+    found = [(e.source, e.targets[0]) for e in read([out], sniff([out]))]
+    assert found == [tuple(row) for row in rows] + [("source 1", "another right answer"), ("zero", "é")]
+    assert fixed.kept == 62 and dict(fixed.dropped) == {
+        "duplicate": 1,
+        "empty_source": 1,
+        "damaged": 1,
+        "unreadable": 2,
+    }
+    logged = log.read_text().splitlines()
+    assert any(line.startswith(f"{path}:62\tdropped: duplicate") for line in logged) and len(logged) == 8
+    assert path.read_bytes() == data and check([out]).exit_code == 0
+
+
+def test_clean_copy_is_a_fixed_point(tmp_path):
+    path = write(tmp_path, DAMAGE["zero width"][1](SETS["english_chinese"]()))
+    once, twice = tmp_path / "once.tsv", tmp_path / "twice.tsv"
+    fix([path], once, tmp_path / "log1")
+    fixed = fix([once], twice, tmp_path / "log2")
+    assert (
+        once.read_bytes() == twice.read_bytes()
+        and not fixed.changed
+        and not fixed.dropped
+        and (tmp_path / "log2").read_text() == ""
+    )
+
+
+def test_repetition_that_means_something_stays(tmp_path):
+    path = write(tmp_path, "der\tthe\ndie\tthe\nder\tthe\nund\tand\n")
+    assert fix([path], tmp_path / "clean.tsv", tmp_path / "log").kept == 4
+
+
+def test_several_references_survive(tmp_path):
+    path = write(tmp_path, "a\tb\tc\nd\te\tf\n")
+    fixed = fix([path], tmp_path / "clean.tsv", tmp_path / "log", columns="source=1,ref=2,ref=3")
+    assert [e.targets for e in read([fixed.out], sniff([fixed.out]))] == [("b", "c"), ("e", "f")]
+
+
+def test_fix_refuses(tmp_path):
+    path = write(tmp_path, "\ufffd\tb\n")
+    with pytest.raises(UsageError, match="one of the inputs"):
+        fix([path], path, tmp_path / "log")
+    with pytest.raises(DataError, match="nothing is left"):
+        fix([path], tmp_path / "clean.tsv", tmp_path / "log")
+
+
+def test_no_torch():
+    code = "import sys, seq2x.data; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
