@@ -232,7 +232,7 @@ def draw(log_p_NV: Array, uniform_N: Array, temperature: float = 1.0, top_k: int
     The distribution is tempered (`p^(1/temperature)`), cut to the `top_k` best (Fan et al. 2018; 0: all), of these
     to the smallest set whose share reaches `top_p` (Holtzman et al. 2020), and renormalised. Cut distributions are
     laid out best first (ties by the lower id), whole ones by id. A row that is all `-inf` draws its first symbol,
-    a row that holds NaN draws that.
+    a row that holds NaN or +inf draws that.
     """
     whole = top_k == 0 and top_p == 1.0
     V = log_p_NV.shape[1]
@@ -240,15 +240,16 @@ def draw(log_p_NV: Array, uniform_N: Array, temperature: float = 1.0, top_k: int
     xp = namespace(values)
     values = float64(values)
     best = xp.amax(values, -1)[:, None]
-    p = xp.exp((values - xp.where(best > -np.inf, best, 0.0)) / temperature)
-    reached = p.cumsum(-1)
-    if top_p < 1.0:
-        p = xp.where(reached - p < top_p * reached[:, -1:], p, 0.0)
+    with np.errstate(invalid="ignore"):  # rows with NaN or +inf are dealt with at the end
+        p = xp.exp((values - xp.where(best > -np.inf, best, 0.0)) / temperature)
         reached = p.cumsum(-1)
-    aim = float64(like(uniform_N, values))[:, None] * reached[:, -1:]
-    # Rounding must not carry the aim past the last symbol that has a share.
-    place = xp.minimum((reached <= aim).sum(-1), (reached < reached[:, -1:]).sum(-1))
-    place = xp.where(best[:, 0] == best[:, 0], place, xp.argmax((values != values) * 1, -1))
+        if top_p < 1.0:
+            p = xp.where(reached - p < top_p * reached[:, -1:], p, 0.0)
+            reached = p.cumsum(-1)
+        aim = float64(like(uniform_N, values))[:, None] * reached[:, -1:]
+        # Rounding must not carry the aim past the last symbol that has a share.
+        place = xp.minimum((reached <= aim).sum(-1), (reached < reached[:, -1:]).sum(-1))
+    place = xp.where(best[:, 0] < np.inf, place, xp.argmax(~(values < np.inf) * 1, -1))
     return place if ids is None else take_along(ids, place[:, None])[:, 0]
 
 

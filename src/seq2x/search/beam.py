@@ -65,7 +65,8 @@ def beam_search(
     drive = Drive(decoder, memory, len(sources), K, 2 * K, asked, rules, prefix)
     beams = _Beams(drive, sources, most, rules)
     notes: list[Note] = []
-    for length in range(1, int(most.max()) + 1):
+    while True:
+        length = drive.length + 1
         drive.step()
         attention_BKS = drive.attention() if "attention" in asked else None
         if rules.coverage_beta:
@@ -84,12 +85,11 @@ def beam_search(
         )
         count = drive.watch(going_B, bad_B)
         if count == 0:
-            break
+            return read_off(notes, beams.ends, rules.n_best)
         keep_B = drive.leave(going_B, count)
         if keep_B is not None:
             beams.keep(keep_B)
         drive.advance(beams.live.symbol, beams.live.parent)
-    return read_off(notes, beams.ends, rules.n_best)
 
 
 class _Choice(NamedTuple):

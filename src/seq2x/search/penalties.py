@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from seq2x.arrays import like, namespace
+from seq2x.arrays import float64, like, namespace
 from seq2x.search.rules import Rules
 from seq2x.types import Array
 
@@ -25,11 +25,12 @@ def length_penalty(lengths: Array, rules: Rules) -> Array:
     the mean log p of a symbol. Prefer wu or average for text, where plain log P likes short outputs; none where
     the probability itself is wanted.
     """
+    lengths = float64(lengths)
     if rules.length_penalty == "none":
         return lengths * 0.0 + 1.0
     if rules.length_penalty == "wu":
         return ((lengths + 5.0) / 6.0) ** rules.length_alpha
-    return (lengths * 1.0) ** rules.length_alpha
+    return lengths**rules.length_alpha
 
 
 def coverage_term(attended_XS: Array, source_lengths_X1: Array, rules: Rules) -> Array:
@@ -46,7 +47,7 @@ def coverage_term(attended_XS: Array, source_lengths_X1: Array, rules: Rules) ->
 
 def end_term(lengths: Array, source_lengths: Array, rules: Rules) -> Array:
     """ep(X,Y) = gamma * |X| / |Y| (documentation of OpenNMT Lua, "End of sentence normalization")."""
-    return rules.eos_gamma * source_lengths / lengths
+    return rules.eos_gamma * float64(source_lengths) / lengths
 
 
 def final_score(log_p: Array, lengths: Array, source_lengths: Array, coverage: Array | float, rules: Rules) -> Array:

@@ -61,7 +61,8 @@ def roll(
     rows, whole_covered, covered = whole, None, None
     most_B, parent_K = drive.here(most), drive.here(np.arange(drive.beams))
     notes: list[Note] = []
-    for length in range(1, int(most.max()) + 1):
+    while True:
+        length = drive.length + 1
         drive.step()
         attention_BKS = drive.attention() if show or cover else None
         if cover:
