@@ -159,7 +159,7 @@ def _bpe(
 
 
 def _unigram(counts: Counter[str], characters: tuple[str, ...], room: int) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """Pieces by score, best first, ties by code point.
+    """Pieces by score, best first, ties by code point; each occurs in two different pretokens at least.
 
     The library's scores differ from run to run in two ways, neither of which means anything: the last bits follow
     from the order of parallel sums, and characters too rare to be estimated get the lowest score and small steps

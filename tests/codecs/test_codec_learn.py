@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from seq2x.codecs import TextCodec
+from seq2x.codecs import learn as learning
+
+
+def test_rare_characters_are_left_to_bytes():
+    lines = ["abcdefghij" * 10] * 500 + ["xx"]  # x: 2 of 50,002 characters
+    assert TextCodec.learn(lines, "char").vocabulary.pieces == tuple("abcdefghij")
+    assert TextCodec.learn(["ab", "ba", "c"], "char").vocabulary.pieces == ("a", "b")
+
+
+def test_too_many_characters_leave_room_for_pieces():
+    lines = ["".join(chr(0x4E00 + i) for i in range(200))] * 2 + ["我们我们"] * 50
+    vocabulary = TextCodec.learn(lines, "bpe", 259 + 100).vocabulary
+    assert sum(len(piece) == 1 for piece in vocabulary.pieces) == 75
+    assert "我们" in vocabulary.pieces
+
+
+def test_words_seen_once_are_forgotten_where_there_are_too_many(monkeypatch):
+    monkeypatch.setattr(learning, "_MANY", 100)
+    lines = [f"often word{i}" for i in range(1000)]
+    words = TextCodec.learn(lines, "word").vocabulary.pieces
+    assert words[0] == "often"
+    assert len(words) <= 101
+
+
+def test_thinning_keeps_what_matters(monkeypatch):
+    lines = ["the newest and the widest"] * 200 + ["lowest"] * 20
+    monkeypatch.setattr(learning, "_ENOUGH", 300)
+    thin = TextCodec.learn(lines, "bpe", 300)
+    assert thin.decode(thin.encode(lines[0])) == lines[0]
+    assert len(thin.encode(lines[0])) < len(lines[0])
