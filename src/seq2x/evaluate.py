@@ -22,9 +22,10 @@ from seq2x.predict import Predictor, load
 from seq2x.types import EOS, SPECIALS, Example, Prediction, Result
 
 if TYPE_CHECKING:
+    from seq2x.metrics import Comparison
     from seq2x.tasks.generate import TargetScore
 
-__all__ = ["Comparison", "Report", "Scores", "compare", "evaluate", "judge", "report", "score"]
+__all__ = ["Compared", "Report", "Scores", "compare", "evaluate", "judge", "report", "score"]
 
 Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """One file, or a source file and target files side by side."""
@@ -55,15 +56,12 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """Two runs on one test set: the metric's two Results, `p` of a paired bootstrap test that the difference has the
-    sign it shows by chance, and the numbers (from 0) of the items whose outputs differ.
+class Compared:
+    """Two runs on one test set. `verdict`: values, difference, interval and significance of one metric; `changed`:
+    the numbers (from 0) of the items whose outputs differ.
     """
 
-    a: Result
-    b: Result
-    difference: float
-    p: float
+    verdict: Comparison
     changed: list[int]
     examples: list[Example]
     outputs_a: list[str]
@@ -91,9 +89,9 @@ def report(
     """`evaluate` with all there is to know: outputs, examples, notes."""
     data, search = _parted(settings)
     predictor = _loaded(run, search)
-    names = list(metrics) or _fitting(predictor)
-    _check_names(names)
+    _check_names(metrics)
     examples, notes = _examples(predictor, path, data)
+    names = list(metrics) or _fitting(predictor, [example.targets for example in examples])
     predictions = list(predictor.stream((example.source for example in examples), **search))
     results = judge([p.value for p in predictions], [e.targets for e in examples], names)
     notes += _about_outputs(predictions) + _overlap(predictor, examples)
@@ -102,9 +100,9 @@ def report(
 
 def judge(outputs: Sequence[str], references: Sequence[Sequence[str]], names: Sequence[str]) -> dict[str, Result]:
     """The metrics `names` of raw `outputs` against one or several right outputs each."""
-    from seq2x.metrics import METRICS, evaluate_pairs
+    from seq2x.metrics import evaluate_pairs
 
-    return {name: evaluate_pairs(METRICS[name](), outputs, references) for name in names}
+    return {name: evaluate_pairs(name, outputs, references) for name in names}
 
 
 # ------------------------------------------------------------------ score
@@ -181,20 +179,21 @@ def compare(
     *,
     metric: str = "",
     **settings: Any,
-) -> Comparison:
+) -> Compared:
     """Both runs on the same test set, by the metric that fits the first run's task (or `metric`)."""
-    from seq2x.metrics import METRICS, paired
+    from seq2x.metrics import paired
 
     data, search = _parted(settings)
     a, b = _loaded(run_a, search), _loaded(run_b, search)
-    name = metric or _fitting(a)[0]
-    _check_names([name])
     examples, notes = _examples(a, path, data)
     sources, references = [e.source for e in examples], [e.targets for e in examples]
+    name = metric or _fitting(a, references)[0]
+    _check_names([name])
     outputs_a, outputs_b = a(sources, **search), b(sources, **search)
-    tested = paired(METRICS[name], outputs_a, outputs_b, references)
+    verdict = paired(name, outputs_a, outputs_b, references)
     changed = [row for row, (x, y) in enumerate(zip(outputs_a, outputs_b, strict=True)) if x != y]
-    raise NotImplementedError(tested, changed, notes)
+    notes += _overlap(a, examples)
+    return Compared(verdict, changed, examples, outputs_a, outputs_b, notes)
 
 
 # ------------------------------------------------------------------ within
@@ -272,10 +271,11 @@ def _overlap(predictor: Predictor, examples: Sequence[Example]) -> list[str]:
     return [f"warning: {found}, {pairs:,} with the same target: the figures flatter"]
 
 
-def _fitting(predictor: Predictor) -> list[str]:
-    """The metric that fits the task, then the cheap ones."""
-    cheap = ("exact_match", "chrf", "bleu", "cer")
-    return list(dict.fromkeys([predictor.task.about.metric, *cheap]))
+def _fitting(predictor: Predictor, references: Sequence[Sequence[str]]) -> list[str]:
+    """The metric that the run was chosen by, those that fit the right outputs, then the cheap ones."""
+    from seq2x.metrics import pick
+
+    return list(dict.fromkeys([predictor.task.about.metric, *pick(references), "exact_match", "chrf", "cer"]))
 
 
 def _check_names(names: Sequence[str]) -> None:

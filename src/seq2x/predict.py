@@ -123,20 +123,23 @@ def model_folder(folder: str | os.PathLike[str]) -> Path:
 
     Raises `FolderError` where there is no run, `UsageError` for a path that cannot be one.
     """
-    from seq2x.run import find
-
     path = Path(folder)
+    best = path / "best"
     try:
         if not path.exists():
             raise FolderError(str(folder), "no such folder", "a run folder", _near(path))
         if not path.is_dir():
             raise FolderError(str(folder), "it is not a folder", "a run folder, as train makes it")
-        if (path / "last").is_dir() and not (path / "best").is_dir():
+        if best.is_symlink():
+            raise FolderError(str(best), "a link", "a folder", "copy it with cp -rL")
+        if best.is_dir():
+            return best
+        if (path / "last").is_dir():
             todo = "wait for the first validation, or train on"
             raise FolderError(str(folder), "no best/ yet: training has not validated once", todo=todo)
     except (OSError, ValueError) as error:
         raise UsageError(str(folder)[:200], f"it cannot be a path ({error})", "a run folder") from error
-    return find(path)
+    return path
 
 
 def _near(path: Path) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from seq2x.cli import streams
-from seq2x.cli.evaluate import say, to_plain
+from seq2x.cli.evaluate import say
 from seq2x.cli.parser import Parser, add_settings, given
 
 if TYPE_CHECKING:
-    from seq2x.evaluate import Comparison
+    from seq2x.evaluate import Compared
 
 __all__ = ["HELP", "add", "run"]
 
@@ -35,29 +36,22 @@ def run(arguments: argparse.Namespace) -> int:
     settings = given(arguments, "compare")
     found = compare(arguments.run_a, arguments.run_b, arguments.files, metric=arguments.metric, **settings)
     if arguments.json:
-        streams.write_json(
-            {
-                "a": to_plain(found.a),
-                "b": to_plain(found.b),
-                "metric": found.a.metric,
-                "difference": found.difference,
-                "p": found.p,
-                "changed": [_change(found, row) for row in found.changed],
-            }
-        )
+        changes = [_change(found, row) for row in found.changed]
+        streams.write_json({**asdict(found.verdict), "changed": changes, "notes": found.notes})
     else:
         streams.write(_words(arguments.run_a, arguments.run_b, found, max(arguments.lines, 0)))
     say(found.notes)
     return 0
 
 
-def _words(name_a: str, name_b: str, found: Comparison, shown: int) -> str:
-    verdict = "significant at 5 %" if found.p < 0.05 else "could be chance"
-    width = max(len(name_a), len(name_b))
+def _words(name_a: str, name_b: str, found: Compared, shown: int) -> str:
+    verdict, width = found.verdict, max(len(name_a), len(name_b))
+    better = {"a": f"{name_a} is better", "b": f"{name_b} is better", "": "no significant difference"}[verdict.winner]
+    low, high = verdict.interval
     lines = [
-        f"{name_a:<{width}}  {found.a.metric} {found.a.value:.2f}",
-        f"{name_b:<{width}}  {found.b.metric} {found.b.value:.2f}",
-        f"difference {found.difference:+.2f}, p = {found.p:.4f}: {verdict}",
+        f"{name_a:<{width}}  {verdict.metric} {verdict.a:.2f}",
+        f"{name_b:<{width}}  {verdict.metric} {verdict.b:.2f}",
+        f"difference {verdict.difference:+.2f} [{low:+.2f}, {high:+.2f}], p = {verdict.p_value:.4f}: {better}",
         f"{len(found.changed):,} of {len(found.examples):,} outputs differ",
     ]
     for row in found.changed[:shown]:
@@ -73,7 +67,7 @@ def _words(name_a: str, name_b: str, found: Comparison, shown: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _change(found: Comparison, row: int) -> dict[str, object]:
+def _change(found: Compared, row: int) -> dict[str, object]:
     example = found.examples[row]
     return {
         "line": example.line,

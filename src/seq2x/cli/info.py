@@ -80,7 +80,11 @@ def _words(name: str, facts: dict[str, Any]) -> str:
     ]
     if task["search"]:
         lines.append("  search     " + ", ".join(f"{key} = {value}" for key, value in task["search"].items()))
-    lines += [f"  {key[:10]:<10} {_short(value)}" for key, value in facts["about"].items()]
+    about = facts["about"]
+    if isinstance(about.get("value"), int | float):
+        lines.append(f"  held out   {about.get('metric')} {about['value']:.2f}" + _loss(about.get("loss")))
+    if about.get("parent"):
+        lines.append(f"  began from {_short(about['parent'])}")
     lines.append(f"  files      {len(facts['files'])}, {_bytes(size)}; every sum agrees")
     return "\n".join(lines) + "\n"
 
@@ -99,6 +103,10 @@ def _model(model: dict[str, Any]) -> str:
 def _side(codec: dict[str, Any]) -> str:
     lower = ", lower-cased" if codec["lower"] else ""
     return f"{codec['symbols']:,} symbols ({codec['units']} units, {codec['normalise'].upper()}{lower})"
+
+
+def _loss(value: Any) -> str:
+    return f", loss {value:.3f}" if isinstance(value, int | float) else ""
 
 
 def _short(value: Any) -> str:

@@ -19,6 +19,7 @@ from seq2x.settings import Settings
 __all__ = ["Parser", "add_common", "add_settings", "flag", "given", "reject_unknown"]
 
 _WIDTH = 79
+_LEFT = 24  # columns of names
 _MARK = "setting:"  # prefix of a setting's place in the namespace: an option may not shadow it
 
 
@@ -120,14 +121,16 @@ def reject_unknown(parser: Parser, arguments: Sequence[str]) -> None:
 
 
 def _reject(name: str, value: str, where: str, known: Sequence[str]) -> NoReturn:
-    """The nearest option; else `canonical` knows what other toolkits call a thing."""
-    from seq2x.settings import canonical
+    """What another toolkit calls it, else the nearest option, else where to look."""
+    from seq2x.settings.habits import habit
 
-    hint = nearest(name, known)
-    if hint.startswith("known:"):
-        canonical(name.removeprefix("--"), where, value or None)  # raises, unless it is a setting of another command
+    plain = name.removeprefix("--").replace("-", "_")
+    if plain.removeprefix("no_") in {field.name for field in dataclasses.fields(Settings)}:
         raise UsageError(where, f"{name} is not for this command", todo=f'"{where} --help" shows what is')
-    raise UsageError(where, f'unknown option "{name}"', todo=hint)
+    hint = habit(plain, value or None) or nearest(name, known)
+    if hint.startswith("known:"):
+        hint = f'"{where} --help" shows what there is'
+    raise UsageError(where, f'unknown option "{name[:80]}"', todo=hint)
 
 
 def _fields(rooms: Iterable[str]) -> list[dataclasses.Field[Any]]:
@@ -159,18 +162,38 @@ class _HelpAll(argparse.Action):
 
 
 def _short_help(parser: argparse.ArgumentParser) -> str:
-    parser.formatter_class = lambda prog: argparse.HelpFormatter(prog, max_help_position=24, width=_WIDTH)
-    return parser.format_help()
+    """One screen: usage, purpose, one line for each thing that is not tucked away."""
+    shown = [action for action in parser._actions if action.help is not argparse.SUPPRESS]
+    positional = [_row(str(action.metavar), action.help) for action in shown if not action.option_strings]
+    options = [_row(_spelling(action), action.help) for action in shown if action.option_strings]
+    blocks = [f"usage: {parser.usage}", f"{parser.description}.", "\n".join(positional), "\n".join(options)]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _spelling(action: argparse.Action) -> str:
+    """`-o, --out FILE`, `--sample`: every name but those that only differ by an underscore or a `no`."""
+    names = [name for name in action.option_strings if "_" not in name and not name.startswith("--no-")]
+    return " ".join([", ".join(names), *([str(action.metavar)] if action.metavar else [])])
+
+
+def _row(left: str, right: str | None) -> str:
+    """One line; what does not fit is left to --help-all."""
+    return f"  {left:<{_LEFT}}{_fitting(right or '')}"
+
+
+def _fitting(text: str) -> str:
+    room = _WIDTH - _LEFT - 2
+    return text if len(text) <= room else text.partition(";")[0].partition(" (")[0][:room]
 
 
 def _all_settings(rooms: Sequence[str]) -> str:
-    """Every setting of `rooms`: name, default, sentence."""
-    parts: list[str] = []
+    """Every setting of `rooms`: name, sentence, default."""
+    lines: list[str] = []
     for room in rooms:
-        parts.append(f"{room}:")
+        lines.append(f"{room}:")
         for field in _fields([room]):
-            choices = "".join(f"{choice}, " for choice in _choices(field.name)).removesuffix(", ")
+            choices = ", ".join(_choices(field.name))
             text = f"{field.metadata['text']} ({choices}{'; ' * bool(choices)}default {_default(field.default)})"
-            parts.append(f"  {flag(field.name)}")
-            parts.append(textwrap.fill(text, _WIDTH, initial_indent="      ", subsequent_indent="      "))
-    return "\n".join(parts) + "\n"
+            first = f"  {flag(field.name):<{_LEFT}}"
+            lines += textwrap.wrap(text, _WIDTH, initial_indent=first, subsequent_indent=" " * (_LEFT + 2))
+    return "\n".join(lines) + "\n"

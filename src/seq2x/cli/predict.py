@@ -20,7 +20,7 @@ HELP = "raw inputs in, raw outputs out: N records in, N records out"
 
 def add(parser: Parser) -> None:
     """The grammar of this command."""
-    parser.usage = "seq2x predict RUN [FILE] [options]     (or: seq2x predict RUN < in.txt > out.txt)"
+    parser.usage = "seq2x predict RUN [FILE] [options]        (or: predict RUN < in > out)"
     parser.add_argument("run", metavar="RUN", help="a run folder, or its best/")
     parser.add_argument("file", metavar="FILE", nargs="?", default="-", help="one input a line; - is standard input")
     parser.add_argument("--text", metavar="TEXT", help="one input, given here")

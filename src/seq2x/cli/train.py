@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seq2x.cli import streams
 from seq2x.cli.parser import Parser, add_settings, given
 from seq2x.errors import UsageError
+
+if TYPE_CHECKING:
+    from seq2x.training import RunInfo
 
 __all__ = ["HELP", "add", "run"]
 
@@ -19,7 +22,7 @@ _ENDINGS = (".gz", ".tsv", ".txt", ".jsonl", ".csv", ".toml", ".src", ".tgt")
 
 def add(parser: Parser) -> None:
     """The grammar of this command."""
-    parser.usage = "seq2x train FILE [FILE2] [options]     (FILE: pairs.tsv, source.txt, data.jsonl, recipe.toml)"
+    parser.usage = "seq2x train FILE [FILE2] [options]     (or: seq2x train RECIPE.toml)"
     parser.add_argument("files", metavar="FILE", nargs="+", help="pairs; or sources, and targets in FILE2; or a recipe")
     parser.add_argument("-o", "--out", metavar="RUN", help="the run folder (runs/NAME of the file)")
     parser.add_argument("--restart", action="store_true", help="begin anew in a folder that holds a run")
@@ -27,7 +30,7 @@ def add(parser: Parser) -> None:
     parser.add_argument(
         "--allow-change", metavar="NAME", action="append", default=[], help="resume although this setting changed"
     )
-    shown = ("preset", "units", "layers", "width", "max_steps", "seed", "valid", "columns", "device")
+    shown = ("preset", "units", "layers", "max_steps", "seed", "valid", "columns", "device")
     add_settings(parser, "data", "text", "model", "training", "search", "machine", shown=shown)
 
 
@@ -36,16 +39,33 @@ def run(arguments: argparse.Namespace) -> int:
     from seq2x.training import train
 
     files, settings, out = _asked(arguments)
-    folder = train(
+    info = train(
         files,
-        settings,
         out=out,
+        settings=settings,
         restart=arguments.restart,
         allow_change=arguments.allow_change,
         from_run=arguments.parent,
+        quiet=arguments.json,
     )
-    streams.write_json({"run": str(folder)}) if arguments.json else streams.write(f"{folder}\n")
+    if arguments.json:
+        streams.write_json(_record(info))
+    else:
+        streams.write("".join(f"{one.folder}\n" for one in info.runs or (info,)))
     return 0
+
+
+def _record(info: RunInfo) -> dict[str, Any]:
+    return {
+        "run": str(info.folder),
+        "metric": info.metric,
+        "value": info.value,
+        "step": info.step,
+        "steps": info.steps,
+        "reason": info.reason,
+        "seconds": round(info.seconds, 3),
+        "runs": [_record(one) for one in info.runs],
+    }
 
 
 def _asked(arguments: argparse.Namespace) -> tuple[list[str], Mapping[str, Any], str]:

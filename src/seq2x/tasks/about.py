@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from seq2x.errors import FolderError, Seq2xError
+from seq2x.metrics import pick
 from seq2x.models.shape import ModelShape
 from seq2x.settings import Settings, resolve
 from seq2x.strict_json import dump_json, parse_json
@@ -18,7 +19,6 @@ __all__ = ["MODEL_FILE", "TASK_FILE", "About", "metric_for"]
 
 MODEL_FILE = "model.json"
 TASK_FILE = "task.json"
-_LONG = 6  # words (or characters of a script without spaces) from which a target counts as running text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,23 +70,10 @@ class About:
 
 
 def metric_for(settings: Settings, targets: Sequence[str]) -> str:
-    """The name of the metric that fits the task, unless `settings` name one.
-
-    Running text (a median of six words, or characters where words are not separated) is judged by BLEU, all else by
-    exact match; with several right outputs per item by `word_errors`, the share of items with no right output.
-    """
+    """The name of the metric that fits the task, unless `settings` name one (see `seq2x.metrics.pick`)."""
     if settings.valid_metric not in ("auto", "loss"):
         return settings.valid_metric
-    if settings.references == "merge":
-        return "word_errors"
-    lengths = sorted(_words(target) for target in targets[:1000])
-    return "bleu" if lengths and lengths[len(lengths) // 2] >= _LONG else "exact_match"
-
-
-def _words(text: str) -> int:
-    """Words of `text`; each ideograph, kana or Thai letter counts as one."""
-    single = sum("\u0e00" <= c <= "\u0eff" or "\u3040" <= c <= "\u9fff" or c >= "\U00020000" for c in text)
-    return single + len(text.split())
+    return pick([(target,) for target in targets])[0]
 
 
 def _check_search(search: Mapping[str, Any], where: str) -> None:

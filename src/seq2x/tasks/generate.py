@@ -157,6 +157,9 @@ class Generate:
             if codec.size != size:
                 raise FolderError(where, f"the {side} codec has {codec.size} symbols", f"{size}, as {MODEL_FILE} says")
         arrays = saved.tensors(WEIGHTS_FILE)
+        layers = about.shape.encoder_layers + about.shape.decoder_layers
+        if layers > len(arrays):  # said at once: building thousands of layers takes a while even without memory
+            raise FolderError(saved.where(WEIGHTS_FILE), f"{len(arrays)} tensors for {layers} layers", "more")
         with torch.device("meta"):  # shapes without memory: what a damaged file claims is not allocated
             empty = build(about.shape)
         verify(arrays, empty, saved.where(WEIGHTS_FILE))

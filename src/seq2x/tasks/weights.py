@@ -1,7 +1,4 @@
-"""The numbers of a model as bytes, and back into a model only after every name and shape agrees.
-
-Tensors that a model shares (tied embeddings) are stored once, under the first of their names.
-"""
+"""The numbers of a model as bytes, and back into a model only after every name and shape agrees."""
 
 from __future__ import annotations
 
@@ -17,14 +14,8 @@ __all__ = ["fill", "own_tensors", "pack", "verify"]
 
 
 def own_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Every parameter and stored buffer of `model` once, under the first of its names."""
-    unique: dict[str, torch.Tensor] = {}
-    seen: set[int] = set()
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        if id(tensor) not in seen:
-            seen.add(id(tensor))
-            unique[name] = tensor.detach()
-    return unique
+    """Every parameter and stored buffer of `model`, by name; what is tied is one tensor with one name."""
+    return {name: tensor.detach() for name, tensor in model.state_dict().items()}
 
 
 def pack(tensors: Mapping[str, torch.Tensor]) -> bytes:

@@ -1,0 +1,232 @@
+"""What can be said on the command line, frozen; and what becomes of what cannot."""
+
+import subprocess
+import sys
+
+import pytest
+
+from seq2x.cli.app import COMMANDS, build_parser
+
+from .conftest import cli
+
+OWN = {
+    "demo": ["--out"],
+    "check": ["--fix", "--set", "--test"],
+    "train": ["--allow-change", "--from", "--out", "--restart", "--set"],
+    "predict": ["--ensemble", "--out", "--resume", "--set", "--text"],
+    "evaluate": ["--metric", "--set"],
+    "score": ["--set"],
+    "compare": ["--lines", "--metric", "--set"],
+    "info": [],
+    "doctor": [],
+}
+"""Every option that is not a setting: taking one away or renaming it breaks somebody's script."""
+
+ROOMS = {
+    "check": ("data",),
+    "train": ("data", "text", "model", "training", "search", "machine"),
+    "predict": ("search", "machine"),
+    "evaluate": ("data", "search", "machine"),
+    "score": ("data", "machine"),
+    "compare": ("data", "search", "machine"),
+}
+
+
+def test_the_command_line_is_frozen():
+    import dataclasses
+
+    from seq2x import Settings
+
+    assert list(COMMANDS) == list(OWN)
+    parser = build_parser()
+    for name, own in OWN.items():
+        rooms = ROOMS.get(name, ())
+        fields = [field for field in dataclasses.fields(Settings) if field.metadata["room"] in rooms]
+        expected = {*own, "--json", "--debug", "--help", *(["--help-all"] if rooms else [])}
+        for field in fields:
+            expected.add("--" + field.name.replace("_", "-"))
+            if isinstance(field.default, bool):
+                expected.add("--no-" + field.name.replace("_", "-"))
+        found = {option for option in parser.command(name).options() if option.startswith("--") and "_" not in option}
+        assert found == expected, name
+
+
+@pytest.mark.parametrize("name", ["", *OWN])
+def test_help_fits_a_terminal(name):
+    ended = cli(name, "--help") if name else cli("--help")
+    assert ended.code == 0 and ended.err == ""
+    assert len(ended.lines) <= 23
+    assert max(map(len, ended.lines)) < 80
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_all_settings_are_explained_somewhere(name):
+    ended = cli(name, "--help-all")
+    assert ended.code == 0 and max(map(len, ended.lines)) < 80
+    for option in build_parser().command(name).options():
+        if option.startswith("--") and "_" not in option and not option.startswith("--no-"):
+            assert option in ended.out.decode()
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
+def test_no_command_is_a_question(arguments):
+    ended = cli(*arguments)
+    assert ended.code == 0
+    assert all(f"  {name}" in ended.out.decode() for name in OWN)
+
+
+def test_version():
+    from seq2x import __version__
+
+    assert cli("--version").out.decode() == f"seq2x {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["train", "--help-all"], ["predict", "--nonsense"]])
+def test_light_commands_import_no_torch(arguments):
+    code = (
+        f"import sys; from seq2x.cli import main; main({arguments!r}); print('torch' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.endswith("False\n")
+
+
+BAD = {
+    # command line: exit code, what the message says
+    "tarin": (2, 'no command "tarin"; did you mean "train"?'),
+    "train": (2, "required: FILE"),
+    "train x.tsv --learnign-rate 3": (2, 'unknown option "--learnign-rate"; did you mean "--learning-rate"?'),
+    "train x.tsv --num-beams 5": (2, "beam_size"),
+    "train x.tsv --d-model 512": (2, "width"),
+    "train x.tsv --set num_beams=5": (2, "beam_size"),
+    "train x.tsv --set learnign_rate=1": (2, "learning_rate"),
+    "train x.tsv --set seed": (2, "NAME=VALUE"),
+    "train x.tsv --set seed=1 --seed 2": (2, "seed is given twice"),
+    "train x.tsv --learning-rate NaN": (2, "learning_rate"),
+    "train x.tsv --learning-rate 1e999": (2, "learning_rate"),
+    "train x.tsv --learning-rate -1": (2, "learning_rate"),
+    "train x.tsv --learning-rate true": (2, "learning_rate"),
+    "train x.tsv --layers 0": (2, "layers"),
+    "train x.tsv --layers 1.5": (2, "layers"),
+    "train x.tsv --layers": (2, "expected one argument"),
+    "train x.tsv --width 30 --heads 4": (2, "heads"),
+    "train x.tsv --width 1000000000": (2, "parameters"),
+    "train x.tsv --vocab-size -1": (2, "vocab_size"),
+    "train x.tsv --batch-tokens 0": (2, "batch_tokens"),
+    "train x.tsv --max-length 0": (2, "max_length"),
+    "train x.tsv --beam-size 100000": (2, "beam_size"),
+    "train x.tsv --model os.system": (2, "transformer"),
+    "train x.tsv --model __import__('os').system('id')": (2, "transformer"),
+    "train x.tsv --units sentencepiece": (2, "bpe"),
+    "train x.tsv --lower=yes": (2, "--lower"),
+    "train a.toml b.toml": (2, "2 recipes"),
+    "train nowhere.toml": (2, "nowhere.toml"),
+    "train x.tsv --device toaster": (2, "cuda:N"),
+    "train nowhere.tsv": (3, "no such file"),
+    "predict": (2, "required: RUN"),
+    "predict nowhere": (4, "no such folder"),
+    "predict nowhere --layers 3": (2, "--layers is not for this command"),
+    "predict nowhere --beam 5": (2, "--beam"),
+    "predict nowhere --beam-sice 5": (2, '"--beam-size"'),
+    "predict nowhere --resume": (2, "no --out"),
+    "predict a b c": (2, 'unexpected "c"'),
+    "predict nowhere -x": (2, 'unexpected "-x"'),
+    "evaluate nowhere": (2, "required: FILE"),
+    "evaluate nowhere x.tsv": (4, "no such folder"),
+    "score nowhere x.tsv": (4, "no such folder"),
+    "compare nowhere nowhere x.tsv": (4, "no such folder"),
+    "compare a b x.tsv --lines many": (2, "--lines"),
+    "check nowhere.tsv --columns nonsense": (2, "columns"),
+    "info nowhere": (4, "no such folder"),
+    "doctor now": (2, 'unexpected "now"'),
+}
+
+
+@pytest.mark.parametrize("line", BAD)
+def test_bad_command_lines(line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, said = BAD[line]
+    ended = cli(*line.split())
+    assert ended.code == code, ended.err
+    assert ended.out == b""
+    last = [part for part in ended.err.split("\n") if part.startswith("error[")]
+    assert len(last) == 1 and last[0].startswith(f"error[{code}] ")
+    assert said in ended.err
+    assert "Traceback" not in ended.err
+    assert ended.err.index("error[") > ended.err.rfind("note:")
+    assert ended.err[ended.err.index("error[") :].count("\n") <= 2
+
+
+def test_debug_shows_the_traceback_too(tmp_path):
+    ended = cli("info", tmp_path / "nowhere", "--debug")
+    assert ended.code == 4 and "Traceback" in ended.err and ended.err.rstrip().split("\n")[-1].startswith("error[4]")
+
+
+@pytest.mark.parametrize("name", ["\x1b[31mred", "‮abc", "x" * 5000, "a\nb", "\udc80"])
+def test_names_cannot_drive_the_terminal(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for line in (
+        ["predict", name],
+        ["info", name],
+        [name],
+        ["train", name],
+        ["check", name],
+        ["predict", "x", "--" + name],
+    ):
+        ended = cli(*line)
+        assert ended.code in (2, 3, 4), (line[0], ended.code, ended.err)
+        shown = ended.err + ended.out.decode()
+        assert "\x1b" not in shown and "‮" not in shown and "Traceback" not in shown
+        assert len(ended.err) < 5000 and ended.err.count("\n") <= 2
+        shown.encode()
+
+
+def test_settings_are_said_in_any_of_three_ways(tmp_path, monkeypatch):
+    from seq2x.cli import train
+    from seq2x.cli.parser import given
+
+    monkeypatch.chdir(tmp_path)
+    expected = {"beam_size": 7, "lower": True, "learning_rate": 0.5, "valid_steps": None}
+    for line in (
+        "--beam-size 7 --lower --learning-rate 0.5 --valid-steps auto",
+        "--beam_size=7 --lower --learning_rate=.5 --valid_steps=none",
+        "--set beam_size=7 --set lower=true --set learning-rate=5e-1 --set valid_steps=auto",
+    ):
+        arguments = build_parser().parse_args(["train", "x", *line.split()])
+        assert given(arguments, "train") == expected
+    assert train.HELP
+
+
+def test_internal_errors_are_called_so(monkeypatch, tmp_path):
+    from seq2x.cli import info
+
+    def broken(_):
+        raise ValueError("\x1b[2J oops")
+
+    monkeypatch.setattr(info, "run", broken)
+    ended = cli("info", tmp_path)
+    assert ended.code == 1 and "internal error, please report: ValueError" in ended.err and "\x1b" not in ended.err
+    assert "Traceback" not in ended.err and "Traceback" in cli("info", tmp_path, "--debug").err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (KeyboardInterrupt(), 130),
+        (BrokenPipeError(32, "Broken pipe"), 141),
+        (MemoryError(), 7),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 7),
+        (OSError(28, "No space left on device", "/x"), 5),
+        (OSError(5, "Input/output error"), 5),
+        (SystemExit(3), 3),
+        (RecursionError("deep"), 1),
+    ],
+)
+def test_every_end_has_its_code(monkeypatch, tmp_path, error, code):
+    from seq2x.cli import info
+
+    def ends(_):
+        raise error
+
+    monkeypatch.setattr(info, "run", ends)
+    ended = cli("info", tmp_path)
+    assert ended.code == code and "Traceback" not in ended.err
