@@ -306,5 +306,5 @@ def _epochs(pairs: int) -> int:
 def _round(number: float) -> int:
     """Two leading digits are enough."""
     number = max(number, 1.0)
-    digits = max(int(math.log10(number)) - 1, 0)
-    return round(number / 10**digits) * 10**digits
+    unit: int = 10 ** max(int(math.log10(number)) - 1, 0)
+    return round(number / unit) * unit

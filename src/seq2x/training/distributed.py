@@ -43,7 +43,7 @@ class World:
             same = [t for t in tensors if t.dtype == dtype]
             flat = torch.cat([t.reshape(-1) for t in same])
             distributed.all_reduce(flat)
-            for tensor, part in zip(same, flat.split([t.numel() for t in same]), strict=True):
+            for tensor, part in zip(same, torch.split(flat, [t.numel() for t in same]), strict=True):
                 tensor.copy_(part.view_as(tensor))
 
     def largest(self, value: int) -> int:

@@ -187,6 +187,7 @@ def _write_log(t: Training) -> None:
         "cancelled": int(seen["cancelled"]),
     }
     clock = {"seconds": round(t.seconds(), 3), "tokens_per_second": round(speed, 1)}
+    p.loss = loss
     if t.micro.world.leader:
         t.log.record("train", p.step, values, clock)
     p.lines = t.log.lines

@@ -89,4 +89,5 @@ def apply_update(optimizer: torch.optim.AdamW, rate: float, factor: torch.Tensor
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> torch.Tensor:
     """The Euclidean norm of all gradients together, a scalar on the device."""
     gradients = [p.grad for p in parameters if p.grad is not None]
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    return norm

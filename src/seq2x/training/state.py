@@ -30,8 +30,10 @@ class Progress:
     """Where a run stands. All fields are plain: this is what stands in the manifest of `last/`.
 
     `step` updates have been made; the next takes the update number `position` of epoch `epoch`. `validated` is the
-    step of the last validation. `best` is the best value of the metric so far, at `best_step`; `stale` validations
-    have not beaten it. `lines` of `metrics.jsonl` had been written. `tokens` is the number of target tokens seen.
+    step of the last validation. `best` is the best value of the metric so far, at `best_step`
+    with the held-out loss `best_loss`; `stale` validations
+    have not beaten it. `lines` of `metrics.jsonl` had been written. `tokens` is the number of target tokens
+    seen, `loss` the last one logged.
     `history`: (step, training loss, validation loss, metric) of each validation.
     """
 
@@ -40,10 +42,12 @@ class Progress:
     position: int = 0
     validated: int = -1
     best: float | None = None
+    best_loss: float = 0.0
     best_step: int = 0
     stale: int = 0
     lines: int = 0
     tokens: int = 0
+    loss: float = 0.0
     history: list[list[float]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -58,6 +62,7 @@ class Progress:
             raise FolderError(where, "the training state has other fields", ", ".join(sorted(names)))
         whole = ("step", "epoch", "position", "validated", "best_step", "stale", "lines", "tokens")
         wrong = [n for n in whole if type(mapping[n]) is not int]
+        wrong += [n for n in ("loss", "best_loss") if type(mapping[n]) not in (int, float)]
         wrong += [] if mapping["best"] is None or type(mapping["best"]) in (int, float) else ["best"]
         rows = mapping["history"]
         sound = isinstance(rows, list) and all(isinstance(r, list) and len(r) == 4 for r in rows)

@@ -1,4 +1,4 @@
-"""Validation: raw strings in, raw strings out, by the same code as `predict` and `evaluate`, and a line of judgement."""
+"""Validation: raw strings in, raw strings out, by the code of `predict` and `evaluate`, and a line of judgement."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from seq2x.data.store import Store
-from seq2x.metrics import METRICS, evaluate_pairs
+from seq2x.evaluate import judge as measure
 from seq2x.settings import Settings
 from seq2x.tasks import Generate
 from seq2x.training.feed import StoreFeed
@@ -32,13 +32,21 @@ class Validation:
     outputs: tuple[str, ...]
     judgement: str
 
-    def beats(self, best: float | None) -> bool:
-        """Whether `value` is better than `best` (always, if there is none)."""
-        return best is None or (self.value > best if self.better == "higher" else self.value < best)
+    def beats(self, best: float | None, best_loss: float) -> bool:
+        """Whether this is better than `best` (always, if there is none); of equal values the lower loss wins.
+
+        Without the loss, a metric that stays at its worst for a while (exact match does) would stop a run that learns.
+        """
+        if best is None or self.value == best:
+            return best is None or self.loss < best_loss
+        return self.value > best if self.better == "higher" else self.value < best
 
 
 class Validator:
-    """Decodes `examples` with a task's present weights and scores them. `stop` says whether a signal came."""
+    """Decodes `examples` with a task's present weights and scores them. `stop` says whether a signal came.
+
+    `shown` are the few examples that every validation shows.
+    """
 
     def __init__(
         self, task: Generate, settings: Settings, examples: Sequence[Example], store: Store, stop: Callable[[], int]
@@ -47,13 +55,9 @@ class Validator:
         self._metric = settings.valid_metric
         self._settings = replace(settings, beam_size=settings.valid_beam_size, n_best=1, sample=False)
         plain = replace(settings, subword_dropout=0.0, batch_tokens=4096)
+        self._rows = _spread(examples)
+        self.shown = [examples[row] for row in self._rows]
         self._feed = StoreFeed(store, plain, (task.source_codec, task.target_codec), task.device)
-
-    @property
-    def shown(self) -> list[Example]:
-        """The examples that every validation shows: spread over the held-out data."""
-        every = max(len(self._examples) // EXAMPLES, 1)
-        return list(self._examples[::every][:EXAMPLES])
 
     def __call__(self, history: Sequence[Sequence[float]], step: int, train_loss: float) -> Validation:
         """Validate the weights of `step`. Raises `Interrupted` between two batches if a signal came."""
@@ -61,8 +65,8 @@ class Validator:
         name, value, better, outputs = "loss", loss, "lower", list[str]()
         if self._metric != "loss":
             outputs = self._decode([e.source for e in self._examples])
-            metric = METRICS[self._metric]
-            result = evaluate_pairs(metric(), outputs, [list(e.targets) for e in self._examples])
+            references = [list(e.targets) for e in self._examples]
+            result = measure(outputs, references, [self._metric])[self._metric]
             name, value, better = result.metric, result.value, result.better
         else:
             outputs = self._decode([e.source for e in self.shown])
@@ -73,8 +77,8 @@ class Validator:
             [e.targets for e in judged],
             [*history, [step, train_loss, loss, value]],
         )
-        every = max(len(outputs) // EXAMPLES, 1)
-        return Validation(name, value, better, loss, tuple(outputs[::every][:EXAMPLES]), line)
+        shown = outputs if self._metric == "loss" else [outputs[row] for row in self._rows]
+        return Validation(name, value, better, loss, tuple(shown), line)
 
     def _decode(self, sources: Sequence[str]) -> list[str]:
         """In portions, so that a signal is noticed soon; sorted by length, so that little is padding."""
@@ -107,3 +111,11 @@ class Validator:
         finally:
             model.train(mode)
         return float(total) / max(count, 1)
+
+
+def _spread(examples: Sequence[Example]) -> list[int]:
+    """Rows of a few different sources, spread over all."""
+    first = {e.source: row for row, e in reversed(list(enumerate(examples)))}
+    rows = sorted(first.values())
+    every = max(len(rows) // EXAMPLES, 1)
+    return rows[::every][:EXAMPLES]

@@ -1,0 +1,74 @@
+"""Going on from another run: its codecs, its shape and its weights, on new data, at a calmer rate."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from seq2x.errors import UsageError
+from seq2x.models import EncoderDecoder, build
+from seq2x.models.shape import ModelShape
+from seq2x.settings import Settings
+from seq2x.tasks import Generate
+
+__all__ = ["Parent", "inherit"]
+
+_CALM = 0.2  # share of the rate from scratch: enough to learn, too little to forget
+_FREE = ("dropout", "attention_dropout")  # of the shape, what may change: no weight depends on it
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The run that is gone on from."""
+
+    task: Generate
+    run: Path
+
+    def shape(self, settings: Settings) -> ModelShape:
+        """The parent's shape with the new dropout."""
+        old = self.task.about.shape
+        dropout = old.dropout if settings.dropout is None else settings.dropout
+        return replace(old, dropout=dropout, attention_dropout=settings.attention_dropout)
+
+    def model(self, shape: ModelShape) -> EncoderDecoder:
+        """A model of `shape` with the parent's weights."""
+        model = build(shape)
+        model.load_state_dict(self.task.model.state_dict())
+        return model
+
+    def calm(self, settings: Settings, reasons: Mapping[str, str]) -> tuple[Settings, dict[str, str]]:
+        """A lower rate than from scratch, where the user did not say."""
+        told = dict(reasons)
+        if "learning_rate" in told and settings.learning_rate:
+            settings = replace(settings, learning_rate=float(f"{settings.learning_rate * _CALM:.2g}"))
+            told["learning_rate"] = f"a fifth of the rate from scratch: goes on from {self.run}"
+        return settings, told
+
+
+def inherit(settings: Settings, parent: Parent) -> Settings:
+    """The parent's text and model settings. `UsageError` for one that the user gave and that differs."""
+    task = parent.task
+    found: dict[str, Any] = {k: v for k, v in task.about.shape.to_json().items() if k in _names() and k not in _FREE}
+    found |= {
+        "model": task.about.shape.kind,
+        "source_units": task.source_codec.units,
+        "target_units": task.target_codec.units,
+        "joint_vocab": task.source_codec.to_bytes() == task.target_codec.to_bytes(),
+        "normalise": task.source_codec.vocabulary.normalise,
+        "lower": task.source_codec.vocabulary.lower,
+    }
+    default = Settings()
+    for name, value in found.items():
+        asked = getattr(settings, name)
+        if asked not in (getattr(default, name), value):
+            raise UsageError(
+                name, f"{asked!r}", f"{value!r} as in {parent.run}", "leave it out, or train without --from"
+            )
+    return replace(settings, **found)
+
+
+def _names() -> set[str]:
+    return {field.name for field in dataclasses.fields(Settings)}

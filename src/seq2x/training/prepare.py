@@ -1,0 +1,230 @@
+"""From the user's files to a run folder that is ready to train: read, check, plan, split, learn codecs, tokenise.
+
+All of it happens once. What comes out is committed as step 0 of `last/`, and from there a fresh run is a resumed one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import compress, islice
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from seq2x.codecs.text import TextCodec
+from seq2x.data import Columns, Notes, merge, read, sniff
+from seq2x.data.held_out import hold_out, write_examples
+from seq2x.data.store import data_fingerprint, open_store, store_key, write_store
+from seq2x.errors import DataError, FolderError
+from seq2x.models import build
+from seq2x.models.shape import ModelShape, shape_of
+from seq2x.plan import plan, profile
+from seq2x.run import load
+from seq2x.settings import Settings
+from seq2x.tasks import Generate
+from seq2x.tasks.about import About
+from seq2x.tasks.seen import SEEN_FILE, Seen
+from seq2x.training.feed import store_folder
+from seq2x.training.finetune import Parent, inherit
+from seq2x.training.micro import seed_of
+from seq2x.types import Example
+
+__all__ = ["Prepared", "fingerprint", "prepare"]
+
+_LEARN = 1_000_000  # lines that a codec is learned on at most; more change nothing but the time
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A task with its first weights, the settings without a gap and their reasons; `extra` files for `best/`."""
+
+    task: Generate
+    settings: Settings
+    reasons: dict[str, str]
+    extra: dict[str, bytes]
+
+
+def fingerprint(paths: Sequence[str], settings: Settings) -> str:
+    """What the run's data is, to the byte: compared when a run is resumed."""
+    return data_fingerprint([*paths, *([settings.valid] if settings.valid else [])])
+
+
+def prepare(
+    paths: Sequence[str],
+    settings: Settings,
+    folder: Path,
+    say: Callable[[str], None],
+    from_run: Path | None = None,
+    key: str = "",
+) -> Prepared:
+    """Do all of it; writes `splits/` and `data/` into `folder`. Raises `DataError` and its kin, with file and line."""
+    data = _Source(paths, settings, say)
+    looked = profile(islice(data.examples(), 20_000), data.count)
+    parent = _parent(from_run) if from_run else None
+    if parent:
+        settings = inherit(settings, parent)
+    device = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
+    chosen = plan(looked, settings, device=device)
+    settings, reasons = chosen.settings, dict(chosen.reasons)
+    if parent:
+        settings, reasons = parent.calm(settings, reasons)
+    train, valid = _split(data, settings, folder)
+    if parent:
+        source_codec, target_codec = parent.task.source_codec, parent.task.target_codec
+    else:
+        source_codec, target_codec = _learn(train, settings)
+    settings = _settle(settings, reasons, source_codec, target_codec)
+    _say_plan(settings, reasons, source_codec, target_codec, say)
+    _write_stores(folder, train, valid, (source_codec, target_codec), settings, key, say)
+    shape = parent.shape(settings) if parent else _shape(settings, source_codec, target_codec)
+    torch.manual_seed(seed_of(settings.seed, 0, 0, "init"))
+    model = parent.model(shape) if parent else build(shape)
+    about = About.of(settings, shape, [e.targets[0] for e in valid])
+    seen = Seen.of(train()).to_bytes()
+    return Prepared(Generate(source_codec, target_codec, model, about), settings, reasons, {SEEN_FILE: seen})
+
+
+class _Source:
+    """The training file as often as it is asked for, in flat memory (merged references are held)."""
+
+    def __init__(self, paths: Sequence[str], settings: Settings, say: Callable[[str], None]) -> None:
+        self.paths, self.settings = paths, settings
+        self.columns: Columns = sniff(paths, settings.format, settings.columns, max_line_bytes=settings.max_line_bytes)
+        for reason in self.columns.reasons:
+            say(f"data: {reason}")
+        self._merged: list[Example] | None = None
+        notes = Notes()
+        if settings.references == "merge":
+            self._merged = merge(self._read(paths, self.columns, notes))
+            self.count = len(self._merged)
+        else:
+            self.count = sum(1 for _ in self._read(paths, self.columns, notes))
+        for line in notes.lines():
+            say(f"data: {line}")
+        if not self.count:
+            raise DataError(str(paths[0]), "no examples", "pairs of a source and a target", notes.summary())
+
+    def examples(self) -> Iterator[Example]:
+        """All of them, in order."""
+        if self._merged is not None:
+            return iter(self._merged)
+        return self._read(self.paths, self.columns, Notes())
+
+    def other(self, path: str) -> list[Example]:
+        """The examples of another file of the same kind, such as the validation file."""
+        columns = sniff(
+            [path], self.settings.format, self.settings.columns, max_line_bytes=self.settings.max_line_bytes
+        )
+        found = list(self._read([path], columns, Notes()))
+        if not found:
+            raise DataError(path, "no examples", "pairs of a source and a target")
+        return merge(found) if self._merged is not None else found
+
+    def _read(self, paths: Sequence[str], columns: Columns, notes: Notes) -> Iterator[Example]:
+        settings = self.settings
+        return read(paths, columns, notes, max_line_bytes=settings.max_line_bytes, on_bad_utf8=settings.on_bad_utf8)
+
+
+def _split(data: _Source, settings: Settings, folder: Path) -> tuple[Callable[[], Iterator[Example]], list[Example]]:
+    """(the training examples, as often as asked; the held-out ones, which are also written into `splits/`)."""
+    if settings.valid:
+        train: Callable[[], Iterator[Example]] = data.examples
+        valid = data.other(settings.valid)
+    else:
+        held = hold_out((e.source for e in data.examples()), settings.valid_size, settings.seed)
+
+        def train() -> Iterator[Example]:
+            return compress(data.examples(), ~held)
+
+        valid = list(compress(data.examples(), held))
+    (folder / "splits").mkdir(exist_ok=True)
+    write_examples(folder / "splits" / "valid.tsv", valid)
+    return train, valid
+
+
+def _learn(train: Callable[[], Iterator[Example]], settings: Settings) -> tuple[TextCodec, TextCodec]:
+    """Codecs learned on the training side only: what is held out must stay unknown."""
+
+    def learn(lines: Iterable[str], units: Any) -> TextCodec:
+        return TextCodec.learn(
+            islice(lines, _LEARN), units, settings.vocab_size, settings.normalise, settings.lower, settings.unknown
+        )
+
+    def sources() -> Iterator[str]:
+        return (e.source for e in train())
+
+    def targets() -> Iterator[str]:
+        return (target for e in train() for target in e.targets)
+
+    if settings.joint_vocab:
+        both = (text for e in train() for text in (e.source, *e.targets))
+        codec = learn(both, settings.source_units)
+        return codec, codec
+    return learn(sources(), settings.source_units), learn(targets(), settings.target_units)
+
+
+def _settle(settings: Settings, reasons: dict[str, str], source: TextCodec, target: TextCodec) -> Settings:
+    """What is decided only now: the precision of matrix work."""
+    if settings.precision != "auto":
+        return settings
+    wide = (settings.width or 0) >= 192 and settings.model == "transformer"
+    able = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    if settings.device == "cpu" or not torch.cuda.is_available():
+        able = torch.ops.mkldnn._is_mkldnn_bf16_supported() and _has_bf16_units()
+    choice: Literal["bf16", "fp32"] = "bf16" if able and wide else "fp32"
+    why = "the processor multiplies bf16 matrices faster" if able else "the processor is not faster in bf16"
+    reasons["precision"] = why if wide or not able else "matrices are too small for bf16 to pay"
+    return replace(settings, precision=choice)
+
+
+def _has_bf16_units() -> bool:
+    """Emulated bf16 is slower than fp32."""
+    cpuinfo = Path("/proc/cpuinfo")
+    return cpuinfo.is_file() and any(
+        word in cpuinfo.read_text(errors="replace") for word in ("avx512_bf16", "amx_bf16")
+    )
+
+
+def _say_plan(
+    settings: Settings, reasons: dict[str, str], source: TextCodec, target: TextCodec, say: Callable[[str], None]
+) -> None:
+    for name, reason in reasons.items():
+        say(f"{name} = {getattr(settings, name)}  ({reason})")
+    say(f"symbols: {source.size:,} source, {target.size:,} target" + (" (one vocabulary)" if source is target else ""))
+
+
+def _write_stores(
+    folder: Path,
+    train: Callable[[], Iterator[Example]],
+    valid: Sequence[Example],
+    codecs: tuple[TextCodec, TextCodec],
+    settings: Settings,
+    key: str,
+    say: Callable[[str], None],
+) -> None:
+    """Tokenise, unless just this was tokenised before (a restart, or a crash since)."""
+    limits = (settings.max_source_length, settings.max_target_length)
+    key = store_key(key, *codecs, *limits, settings.references, settings.seed, settings.valid_size)
+    for part, examples in (("train", train), ("valid", lambda: iter(valid))):
+        notes = Notes()
+        try:
+            store = open_store(store_folder(folder, part), key)
+        except FolderError:
+            store = write_store(
+                store_folder(folder, part), examples(), *codecs, *limits, key=key, notes=notes, name=part
+            )
+        for line in notes.lines():
+            say(f"{part}: {line}")
+        tokens = int(np.sum(store.target_lengths, dtype=np.int64))
+        say(f"{part}: {len(store):,} pairs, {tokens:,} target tokens")
+
+
+def _shape(settings: Settings, source: TextCodec, target: TextCodec) -> ModelShape:
+    return shape_of(settings, source.size, target.size, joint=source is target)
+
+
+def _parent(run: Path) -> Parent:
+    return Parent(Generate.from_saved(load(run / "best" if (run / "best").is_dir() else run)), run)

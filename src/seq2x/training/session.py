@@ -1,0 +1,254 @@
+"""A run folder opened for training: what the loop holds, made from `last/`, and written back into it."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from seq2x.data import read, sniff
+from seq2x.data.store import open_store
+from seq2x.errors import FolderError
+from seq2x.run import Saved, commit, sweep
+from seq2x.settings import Settings
+from seq2x.tasks import Generate
+from seq2x.tasks.device import pick_device
+from seq2x.tasks.generate import objective
+from seq2x.tasks.seen import SEEN_FILE
+from seq2x.tasks.weights import pack
+from seq2x.training.average import Averages
+from seq2x.training.distributed import World
+from seq2x.training.feed import StoreFeed, store_folder
+from seq2x.training.log import Log, cut_back
+from seq2x.training.loop import Training
+from seq2x.training.micro import Micro
+from seq2x.training.optim import adamw
+from seq2x.training.signals import Signals
+from seq2x.training.state import (
+    Progress,
+    Tally,
+    broken_conditions,
+    check_finite,
+    conditions,
+    restore_tensors,
+    state_tensors,
+)
+from seq2x.training.validate import Validation, Validator
+from seq2x.types import Example
+
+__all__ = ["Session", "about_of", "micro_of", "open_session", "plain_settings"]
+
+STATE_FILE = "training.safetensors"
+
+
+def plain_settings(settings: Settings) -> dict[str, Any]:
+    """What differs from the defaults, by name."""
+    default = Settings()
+    named = {field.name: getattr(settings, field.name) for field in dataclasses.fields(Settings)}
+    return {name: value for name, value in named.items() if value != getattr(default, name)}
+
+
+def about_of(
+    asked: Settings, settings: Settings, data: str, progress: Progress, seconds: float, parent: str, ranks: int
+) -> dict[str, Any]:
+    """The JSON of a training state. All that depends on the clock stands under `time`."""
+    return {
+        "asked": plain_settings(asked),
+        "settings": plain_settings(settings),
+        "data": data,
+        "parent": parent,
+        "progress": progress.to_json(),
+        "conditions": conditions(ranks, settings.precision),
+        "time": {"seconds": round(seconds, 3)},
+    }
+
+
+def micro_of(folder: Path, task: Generate, settings: Settings, world: World, log: Log) -> Micro:
+    """Batches, objective and model of a prepared run. The model is put into training mode."""
+    store = open_store(store_folder(folder, "train"))
+    task.model.requires_grad_(True).train()
+    return Micro(
+        model=task.model,
+        objective=objective(settings),
+        feed=StoreFeed(store, settings, (task.source_codec, task.target_codec), task.device),
+        precision="bf16" if settings.precision == "bf16" else "fp32",
+        world=world,
+        seed=settings.seed,
+        accum_count=settings.accum_count,
+        say=log.say,
+    )
+
+
+def open_session(
+    folder: Path, saved: Saved, settings: Settings, asked: Settings, world: World, log: Log, signals: Signals
+) -> Session:
+    """Everything as it stood when `saved` was committed, to the bit, or a warning that says why not."""
+    name = settings.device
+    if name == "auto" and torch.cuda.is_available():
+        name = f"cuda:{world.local % torch.cuda.device_count()}"
+    device = pick_device(name)
+    task = Generate.from_saved(saved, device)
+    micro = micro_of(folder, task, settings, world, log)
+    optimizer = adamw(task.model, settings.adam_beta1, settings.adam_beta2, settings.weight_decay)
+    averages, tally = Averages(task.model, settings.ema, settings.average_last), Tally(device)
+    progress = Progress.from_json(saved.about.get("progress"), str(saved.path))
+    if progress.step:
+        arrays = saved.tensors(STATE_FILE)
+        restore_tensors(arrays, saved.where(STATE_FILE), task.model, optimizer, averages, tally)
+    if world.leader:
+        _tidy(folder, saved, progress, settings, world, log)
+    files = {name: saved.read(name) for name in (SEEN_FILE,) if name in saved.contents}
+    store = open_store(store_folder(folder, "valid"))
+    validator = Validator(task, settings, _valid_examples(folder), store, lambda: signals.caught)
+    session = Session(folder, task, asked, saved.about, files, validator)
+    session.training = Training(
+        settings=settings,
+        micro=micro,
+        optimizer=optimizer,
+        averages=averages,
+        tally=tally,
+        progress=progress,
+        log=log,
+        signals=signals,
+        validate=session.validate,
+        save=session.save,
+        elapsed=_seconds(saved.about),
+    )
+    return session
+
+
+class Session:
+    """The loop's way to the folder: `validate` keeps `best/`, `save` keeps `last/`."""
+
+    training: Training
+
+    def __init__(
+        self,
+        folder: Path,
+        task: Generate,
+        asked: Settings,
+        about: Mapping[str, Any],
+        files: Mapping[str, bytes],
+        validator: Validator,
+    ) -> None:
+        self._folder, self._task, self._asked = folder, task, asked
+        self._about, self._files, self._validator = about, dict(files), validator
+
+    def save(self, t: Training) -> None:
+        """Commit `last/`. Raises `DivergedError` (and keeps the former save) if a tensor is not finite."""
+        tensors = state_tensors(t.micro.model, t.optimizer, t.averages, t.tally)
+        check_finite(tensors | dict(t.micro.model.named_parameters()), t.progress.step)
+        t.progress.lines = t.log.lines
+        about = about_of(
+            self._asked,
+            t.settings,
+            str(self._about["data"]),
+            t.progress,
+            t.seconds(),
+            str(self._about["parent"]),
+            t.micro.world.size,
+        )
+        files = self._task.to_files() | self._files | {STATE_FILE: pack(tensors)}
+        commit(self._folder / "last", t.progress.step, files, about, keep_generations=2, kind="training")
+
+    def validate(self, t: Training) -> None:
+        """Validate the averaged weights; the best so far become `best/`."""
+        p = t.progress
+        begun = time.monotonic()
+        with t.averages.applied():
+            found = self._validator(p.history, p.step, p.loss)
+            better = found.beats(p.best, p.best_loss)
+            if better:
+                self._commit_best(t, found)
+        if better:
+            p.best, p.best_loss, p.best_step, p.stale = found.value, found.loss, p.step, 0
+        else:
+            p.stale += 1
+        p.history.append([p.step, p.loss, found.loss, found.value])
+        self._tell(t, found, better, time.monotonic() - begun)
+
+    def _commit_best(self, t: Training, found: Validation) -> None:
+        about = {
+            "metric": found.metric,
+            "value": found.value,
+            "loss": found.loss,
+            "settings": plain_settings(t.settings),
+            "data": str(self._about["data"]),
+            "parent": str(self._about["parent"]),
+        }
+        commit(self._folder / "best", t.progress.step, self._task.to_files() | self._files, about)
+
+    def _tell(self, t: Training, found: Validation, better: bool, seconds: float) -> None:
+        """The line for machines, and for people five examples and the judgement."""
+        examples = self._validator.shown
+        lines = [
+            {"source": e.source, "output": output, "reference": e.targets[0]}
+            for e, output in zip(examples, found.outputs, strict=True)
+        ]
+        values = {
+            "metric": found.metric,
+            "value": found.value,
+            "loss": found.loss,
+            "best": t.progress.best,
+            "best_step": t.progress.best_step,
+            "judgement": found.judgement,
+            "examples": lines,
+        }
+        clock = {"seconds": round(t.seconds(), 3), "validation_seconds": round(seconds, 3)}
+        t.log.record("valid", t.progress.step, values, clock)
+        mark = "the best so far" if better else f"best {t.progress.best:.2f} at step {t.progress.best_step:,}"
+        t.log.say(
+            f"step {t.progress.step:,}: {found.metric} {found.value:.2f} ({mark}), held-out loss {found.loss:.3f}"
+        )
+        for line in lines:
+            t.log.say(
+                f"    {_short(line['source'])} -> {_short(line['output'])}   (right: {_short(line['reference'])})"
+            )
+        if found.judgement:
+            t.log.say(f"    {found.judgement}")
+
+
+def _tidy(folder: Path, saved: Saved, progress: Progress, settings: Settings, world: World, log: Log) -> None:
+    """Remove what a killed process left, cut `metrics.jsonl` back to the restored step, say what is not the same."""
+    if saved.warning:
+        log.say(f"warning: {saved.warning}")
+    for part in ("last", "best"):
+        if (folder / part).is_dir():
+            sweep(folder / part)
+    for path in [*folder.glob(".*.new"), *(folder / "splits").glob(".*.waiting")]:
+        path.unlink(missing_ok=True)
+    cut_back(folder, progress.lines)
+    log.lines = progress.lines
+    before = saved.about.get("conditions")
+    if progress.step and isinstance(before, dict):
+        warning = broken_conditions(before, conditions(world.size, settings.precision))
+        if warning:
+            log.say(f"warning: {warning}")
+
+
+def _valid_examples(folder: Path) -> list[Example]:
+    """What was held out, raw."""
+    found = sorted((folder / "splits").glob("valid.*"))
+    if not found:
+        raise FolderError(
+            str(folder / "splits"), "no held-out examples", "valid.tsv", "--restart prepares the run again"
+        )
+    columns = "source=1,target=2" if found[0].suffix == ".tsv" else "source=source,target=target"
+    kind = sniff([found[0]], "tsv" if found[0].suffix == ".tsv" else "jsonl", columns, max_line_bytes=sys.maxsize)
+    return list(read([found[0]], kind, max_line_bytes=sys.maxsize))
+
+
+def _seconds(about: Mapping[str, Any]) -> float:
+    clock = about.get("time")
+    value = clock.get("seconds") if isinstance(clock, dict) else None
+    return float(value) if isinstance(value, int | float) and np.isfinite(value) else 0.0
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 70 else text[:67] + "..."

@@ -1,0 +1,261 @@
+"""`train`: a fresh run is prepared, a known one resumed; then both go the same way through the loop."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seq2x.errors import FolderError, UsageError
+from seq2x.models.shape import parameters
+from seq2x.plan import estimate_seconds
+from seq2x.run import Lock, commit, load
+from seq2x.settings import Settings, canonical, differences, dump_toml, resolve
+from seq2x.tasks.device import pick_device
+from seq2x.training.distributed import World, joined
+from seq2x.training.log import Log, duration
+from seq2x.training.loop import run
+from seq2x.training.prepare import Prepared, fingerprint, prepare
+from seq2x.training.probe import probe
+from seq2x.training.session import about_of, micro_of, open_session, plain_settings
+from seq2x.training.signals import Signals
+from seq2x.training.state import Progress
+
+__all__ = ["RunInfo", "train"]
+
+_OURS = ("last", "best", "data", "splits", "settings.toml", "metrics.jsonl", "log.txt", "report.html")
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """A finished training. `value` is the best value of `metric`, at `step` of `steps`; `runs`: one per seed."""
+
+    folder: Path
+    metric: str
+    value: float | None
+    step: int
+    steps: int
+    reason: str
+    seconds: float
+    runs: tuple[RunInfo, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What the user asked for."""
+
+    paths: tuple[str, ...]
+    asked: Settings
+    folder: Path
+    restart: bool
+    allow_change: tuple[str, ...]
+    from_run: Path | None
+    quiet: bool
+
+
+def train(
+    paths: str | Path | Sequence[str | Path],
+    *,
+    out: str | Path | None = None,
+    settings: Mapping[str, Any] | Settings | None = None,
+    restart: bool = False,
+    allow_change: Sequence[str] = (),
+    from_run: str | Path | None = None,
+    quiet: bool = False,
+    **named: Any,
+) -> RunInfo:
+    """Train on the pairs in `paths` into the run folder `out` (`runs/NAME` of the first file); see `RunInfo`.
+
+    `settings` and `named` are settings by their names (`layers=4`); what is not given is planned from the data. If the
+    folder holds the same run, it is resumed to the bit. `restart` begins anew and forgets what is there;
+    `allow_change` names harmless settings that a resumed run may change. `from_run` goes on from the weights and
+    codecs of another run. Raises `UsageError`, `DataError`, `FolderError`, `StorageError`, `DivergedError`,
+    `OutOfMemory`, `DeviceError`, `BusyError`, and `Stopped` after a signal (the state is saved).
+    """
+    if isinstance(settings, Settings):
+        asked = resolve(plain_settings(settings) | named, "settings")
+    else:
+        asked = resolve({**(settings or {}), **named}, "settings")
+    some = [paths] if isinstance(paths, str | Path) else list(paths)
+    folder = Path(out) if out is not None else Path("runs") / _stem(some)
+    request = _Request(
+        tuple(map(str, some)), asked, folder, restart, tuple(allow_change), Path(from_run) if from_run else None, quiet
+    )
+    return _train_seeds(request) if asked.seeds > 1 else _train(request)
+
+
+def _stem(paths: Sequence[str | Path]) -> str:
+    if not paths:
+        raise UsageError("files", "none given", "a TSV file, a JSONL file, or a source file and a target file")
+    return Path(paths[0]).name.split(".")[0] or "run"
+
+
+def _train_seeds(request: _Request) -> RunInfo:
+    """The same with seed, seed + 1, ... in folders of their own; says mean and range of the metric."""
+    runs = []
+    for seed in range(request.asked.seed, request.asked.seed + request.asked.seeds):
+        folder = request.folder.with_name(f"{request.folder.name}-seed{seed}")
+        runs.append(_train(replace(request, asked=replace(request.asked, seed=seed, seeds=1), folder=folder)))
+    values = [info.value for info in runs if info.value is not None]
+    if values:
+        Log(quiet=request.quiet).say(
+            f"{runs[0].metric} of {len(runs)} seeds: mean {statistics.fmean(values):.2f},"
+            f" from {min(values):.2f} to {max(values):.2f}"
+        )
+    mean = statistics.fmean(values) if values else None
+    first, seconds = runs[0], sum(info.seconds for info in runs)
+    return RunInfo(request.folder, first.metric, mean, first.step, first.steps, "all seeds done", seconds, tuple(runs))
+
+
+def _train(request: _Request) -> RunInfo:
+    if request.asked.threads:
+        torch.set_num_threads(request.asked.threads)
+    with joined() as world:
+        folder = request.folder
+        if world.leader:
+            _make_folder(folder)
+        log = Log(folder if world.leader else None, quiet=request.quiet or not world.leader)
+        lock = Lock(folder) if world.leader else contextlib.nullcontext()
+        with Signals(str(folder)) as signals, lock:
+            if world.leader:
+                _make_ready(request, world, log)
+            world.wait()
+            saved = load(folder / "last", fallback=True)
+            settings = _resumed_settings(saved.about, request, log)
+            session = open_session(folder, saved, settings, request.asked, world, log, signals)
+            begun = time.monotonic()
+            try:
+                reason = run(session.training)
+            finally:
+                log.close()
+            progress = session.training.progress
+            _say_end(request, progress, settings, reason, log)
+            return RunInfo(
+                folder=folder,
+                metric=settings.valid_metric,
+                value=progress.best,
+                step=progress.best_step,
+                steps=progress.step,
+                reason=reason,
+                seconds=time.monotonic() - begun,
+            )
+
+
+# ------------------------------------------------------------------ fresh or resumed
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise UsageError(
+            "out", f"{str(folder)[:200]!r} cannot be made: {error}", "a folder", "choose another --out"
+        ) from None
+
+
+def _make_ready(request: _Request, world: World, log: Log) -> None:
+    """Rank 0: see to it that `last/` holds this run, at whatever step."""
+    folder = request.folder
+    if request.restart:
+        _forget(folder)
+    if (folder / "last" / "manifest.json").exists():
+        return
+    strange = sorted(path.name for path in folder.iterdir() if path.name not in _OURS and path.name[0] != ".")
+    if strange or (folder / "best").exists():
+        found = "a model without its training state" if not strange else f"other files ({', '.join(strange[:3])})"
+        todo = "choose another --out, or --restart to begin anew" if not strange else "choose another --out"
+        raise UsageError("out", f"{folder} holds {found}", "a new folder, or a run to resume", todo)
+    for name in ("metrics.jsonl", "log.txt"):  # of a start that did not get as far as step 0
+        (folder / name).unlink(missing_ok=True)
+    log.lines = 0
+    _begin(request, world, log)
+
+
+def _forget(folder: Path) -> None:
+    """`--restart`: remove what a run consists of, the state first, and nothing else."""
+    for name in _OURS:
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _begin(request: _Request, world: World, log: Log) -> None:
+    """Prepare a fresh run, try it out, and commit its step 0."""
+    asked, folder = request.asked, request.folder
+    data = fingerprint(request.paths, asked)
+    prepared = prepare(request.paths, asked, folder, log.say, request.from_run, data)
+    settings = prepared.settings
+    rate = _try_out(request, prepared, world, log)
+    weights = parameters(prepared.task.about.shape)
+    seconds, why = estimate_seconds(settings, weights, rate)
+    log.say(f"model: {weights:,} weights; training takes {duration(seconds)} at most ({why})")
+    toml = dump_toml(settings, prepared.reasons)
+    (folder / "settings.toml").write_text(toml, encoding="utf-8")
+    about = about_of(asked, settings, data, Progress(), 0.0, str(request.from_run or ""), world.size)
+    files = prepared.task.to_files() | prepared.extra
+    commit(folder / "last", 0, files, about, keep_generations=2, kind="training")
+
+
+def _try_out(request: _Request, prepared: Prepared, world: World, log: Log) -> float | None:
+    """The probe, on fresh runs; target tokens per second, if it ran."""
+    if not prepared.settings.probe or request.from_run:
+        return None
+    device = pick_device(prepared.settings.device)
+    prepared.task.model.to(device)
+    micro = micro_of(request.folder, prepared.task, prepared.settings, World(), log)
+    found = probe(micro, prepared.settings)
+    log.say(f"probe: loss {found.before:.3f} -> {found.after:.3f} on a few lines learned by heart")
+    if found.warning:
+        log.say(f"warning: {found.warning}")
+    return found.tokens_per_second * world.size
+
+
+def _resumed_settings(about: Mapping[str, Any], request: _Request, log: Log) -> Settings:
+    """The settings of the run in the folder, if it is the one that was asked for; else `UsageError`.
+
+    What may differ: a larger `max_steps`, and harmless settings that `allow_change` names.
+    """
+    folder, where = request.folder, str(request.folder / "last")
+    try:
+        before, settings = resolve(about["asked"], where), resolve(about["settings"], where)
+        data, parent, step = str(about["data"]), str(about["parent"]), int(about["progress"]["step"])
+    except (KeyError, TypeError, ValueError, UsageError) as error:
+        raise FolderError(
+            where, "not the training state of this version of seq2x", "", f"--restart ({error})"
+        ) from None
+    allowed = {canonical(name, "allow_change") for name in request.allow_change}
+    wrong: list[str] = []
+    changed: dict[str, Any] = {}
+    for name, old, new, harmless in differences(before, request.asked):
+        longer = name == "max_steps" and new is not None and int(str(new)) > (settings.max_steps or 0)
+        if longer or (harmless and name in allowed):
+            log.say(f"{name}: {getattr(settings, name)} -> {new}")
+            changed |= {} if new is None else {name: new}
+        else:
+            wrong.append(f"{name} was {old}, now {new}" + ("" if harmless else " (cannot change in a run)"))
+    if data != fingerprint(request.paths, request.asked):
+        wrong.append("the data is not the same")
+    if parent != str(request.from_run or ""):
+        wrong.append(f"it began from {parent or 'scratch'}")
+    if wrong:
+        todo = "choose another --out, --restart to begin anew, or --allow-change NAME for harmless settings"
+        raise UsageError("out", f"{folder} holds another run: {'; '.join(wrong)}", "the same settings and data", todo)
+    if step:
+        log.say(f"resumed at step {step:,}")
+    return replace(settings, **changed)
+
+
+def _say_end(request: _Request, progress: Progress, settings: Settings, reason: str, log: Log) -> None:
+    log.say(f"finished: {reason}")
+    if progress.best is not None:
+        best = f"{settings.valid_metric} {progress.best:.2f} at step {progress.best_step:,}"
+        log.say(f"best: {best} -> {request.folder / 'best'}")

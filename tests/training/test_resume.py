@@ -1,0 +1,231 @@
+"""R5, R6 and the rules of resuming: the same bits from every step, or a clear no."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.training.runs import SETTINGS, content, go, pairs
+
+import seq2x
+from seq2x.errors import BusyError, FolderError, UsageError
+from seq2x.run import Lock, load
+from seq2x.training.session import Session
+from seq2x.training.state import broken_conditions
+
+ROOT = Path(__file__).parents[2]
+
+# Every pair of values of two settings occurs at least once: a sample of the whole product.
+CELLS = {
+    "plain": {},
+    "bf16-accum": {"precision": "bf16", "accum_count": 4},
+    "ema-cosine": {"ema": 0.9, "lr_scheduler": "cosine"},
+    "average-constant": {"average_last": 2, "lr_scheduler": "constant", "accum_count": 4},
+    "ema-average-bf16": {"ema": 0.9, "average_last": 3, "precision": "bf16", "lr_scheduler": "cosine"},
+    "gru-accum-ema": {"model": "gru", "accum_count": 4, "ema": 0.9},
+    "lstm-average-cosine": {"model": "lstm", "average_last": 2, "lr_scheduler": "cosine", "input_feeding": True},
+    "rnn-context": {"model": "rnn", "context": "mean", "context_use": "every", "lr_scheduler": "constant"},
+    "bpe-dropout": {"units": "bpe", "subword_dropout": 0.3, "accum_count": 4},
+    "bpe-dropout-bf16": {"units": "bpe", "subword_dropout": 0.2, "precision": "bf16", "ema": 0.9},
+    "batch-norm": {"norm": "batch", "average_last": 2},
+    "sequence-rotary": {"loss_per": "sequence", "positions": "rotary", "lr_scheduler": "cosine", "accum_count": 2},
+    "learned-gated-post": {
+        "positions": "learned",
+        "activation": "gated",
+        "norm_position": "post",
+        "max_grad_norm": 0.0,
+    },
+    "loss-metric": {"valid_metric": "loss", "early_stopping": 2, "ema": 0.5, "accum_count": 4},
+    "attention-dropout": {"attention_dropout": 0.2, "norm": "rms", "precision": "bf16", "lr_scheduler": "constant"},
+}
+
+
+def snapshots(monkeypatch, path, out, changes, at):
+    """An uninterrupted run with copies of its folder as it stood after the saves of the steps `at`."""
+    save = Session.save
+
+    def kept(self, t):
+        save(self, t)
+        if t.progress.step in at and not (out.parent / f"{out.name}-{t.progress.step}").exists():
+            shutil.copytree(out, out.parent / f"{out.name}-{t.progress.step}")
+
+    monkeypatch.setattr(Session, "save", kept)
+    go(path, out, save_seconds=1e-9, **changes)
+    monkeypatch.setattr(Session, "save", save)
+    return content(out)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_resumed_at_any_step_is_uninterrupted(tmp_path, monkeypatch, fast_disk, name):
+    """Inside the first epoch, before its end, right after a validation, and near the end: 4 x 15 cells."""
+    path = pairs(tmp_path)
+    expected = snapshots(monkeypatch, path, tmp_path / "run", CELLS[name], at := (1, 5, 6, 11))
+    for step in at:
+        resumed = tmp_path / f"run-{step}"
+        assert load(resumed / "last").step == step
+        go(path, resumed, save_seconds=1e-9, **CELLS[name])
+        assert content(resumed) == expected, step
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("accum_count", [1, 4])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+@pytest.mark.parametrize("schedule", ["inverse_sqrt", "cosine", "constant"])
+@pytest.mark.parametrize("model", ["transformer", "gru", "lstm"])
+def test_the_whole_product(tmp_path, monkeypatch, fast_disk, accum_count, precision, ema, schedule, model):
+    changes = {
+        "accum_count": accum_count, "precision": precision, "ema": ema, "lr_scheduler": schedule, "model": model
+    }  # fmt: skip
+    path = pairs(tmp_path)
+    expected = snapshots(monkeypatch, path, tmp_path / "run", changes, range(1, 12))
+    for step in range(1, 12):
+        go(path, tmp_path / f"run-{step}", save_seconds=1e-9, **changes)
+        assert content(tmp_path / f"run-{step}") == expected, step
+
+
+def test_a_finished_run_is_left_alone(tmp_path, fast_disk):
+    path = pairs(tmp_path)
+    first = go(path, tmp_path / "run")
+    before = content(tmp_path / "run")
+    again = go(path, tmp_path / "run")
+    assert (again.value, again.step, again.reason) == (first.value, first.step, first.reason)
+    assert content(tmp_path / "run") == before
+
+
+def test_more_steps_may_follow(tmp_path, fast_disk):
+    path = pairs(tmp_path)
+    go(path, tmp_path / "short", max_steps=6)
+    assert go(path, tmp_path / "short", max_steps=12).steps == 12
+    go(path, tmp_path / "long", max_steps=12)
+    assert content(tmp_path / "short")["last"][2] == content(tmp_path / "long")["last"][2]
+    assert "max_steps: 6 -> 12" in (tmp_path / "short" / "log.txt").read_text()
+    with pytest.raises(UsageError, match="max_steps was 12, now 6"):
+        go(path, tmp_path / "short", max_steps=6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"width": 32}, r"width was 16, now 32 \(cannot change in a run\)"),
+        ({"seed": 2}, "seed was 1, now 2"),
+        ({"early_stopping": 3}, "early_stopping was 0, now 3"),
+        ({"width": 32, "allow_change": ["width"]}, "width was 16"),
+        ({"from_run": "elsewhere"}, "began from scratch"),
+    ],
+)
+def test_another_run_is_refused_with_its_differences(tmp_path, fast_disk, changes, found):
+    path = pairs(tmp_path)
+    go(path, tmp_path / "run", max_steps=2)
+    before = content(tmp_path / "run")
+    with pytest.raises(UsageError, match=found) as caught:
+        go(path, tmp_path / "run", max_steps=2, **changes)
+    assert caught.value.exit_code == 2
+    assert all(way in str(caught.value) for way in ("--out", "--restart", "--allow-change"))
+    assert content(tmp_path / "run") == before
+
+
+def test_harmless_settings_may_change_when_allowed(tmp_path, fast_disk):
+    path = pairs(tmp_path)
+    go(path, tmp_path / "run", max_steps=2)
+    go(path, tmp_path / "run", max_steps=4, early_stopping=3, allow_change=["early-stopping"])
+    assert go(path, tmp_path / "run", max_steps=4, early_stopping=3).steps == 4
+
+
+def test_other_data_is_refused_and_restart_begins_anew(tmp_path, fast_disk):
+    path = pairs(tmp_path)
+    go(path, tmp_path / "run", max_steps=3)
+    path.write_text(path.read_text() + "abc\tcba\n")
+    with pytest.raises(UsageError, match="the data is not the same"):
+        go(path, tmp_path / "run", max_steps=3)
+    go(path, tmp_path / "run", max_steps=3, restart=True)
+    go(path, tmp_path / "fresh", max_steps=3)
+    assert content(tmp_path / "run") == content(tmp_path / "fresh")
+
+
+def test_a_folder_with_other_files_is_not_touched(tmp_path, fast_disk):
+    path = pairs(tmp_path)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.txt").write_text("years of work")
+    for restart in (False, True):
+        with pytest.raises(UsageError, match=r"thesis\.txt"):
+            go(path, tmp_path / "home", restart=restart)
+    assert (tmp_path / "home" / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_locked_folder_is_busy(tmp_path, fast_disk):
+    path = pairs(tmp_path)
+    (tmp_path / "run").mkdir()
+    with Lock(tmp_path / "run"), pytest.raises(BusyError) as caught:
+        go(path, tmp_path / "run")
+    assert caught.value.exit_code == 9
+
+
+def test_damage_falls_back_to_the_generation_before(tmp_path, monkeypatch, fast_disk):
+    path = pairs(tmp_path)
+    expected = snapshots(monkeypatch, path, tmp_path / "run", {}, (7,))
+    run = tmp_path / "run-7"
+    manifest = json.loads((run / "last" / "manifest.json").read_text())
+    damaged = run / "last" / manifest["files"]["training.safetensors"]["file"]
+    data = bytearray(damaged.read_bytes())
+    data[len(data) // 2] ^= 4
+    damaged.write_bytes(bytes(data))
+    go(path, run, save_seconds=1e-9)
+    assert content(run) == expected
+    assert "step 6 is used instead" in (run / "log.txt").read_text()
+
+
+def test_metrics_are_cut_back_to_the_restored_step(tmp_path, monkeypatch, fast_disk):
+    path = pairs(tmp_path)
+    expected = snapshots(monkeypatch, path, tmp_path / "run", {}, (3,))
+    metrics = tmp_path / "run-3" / "metrics.jsonl"
+    with metrics.open("a") as file:
+        file.write('{"kind": "train", "step": 4}\n{"kind": "tra')  # two lines after the save, one of them torn
+    go(path, tmp_path / "run-3", save_seconds=1e-9)
+    assert content(tmp_path / "run-3")["metrics"] == expected["metrics"]
+
+
+def test_a_state_without_its_data_says_so(tmp_path, fast_disk):
+    path = pairs(tmp_path)
+    go(path, tmp_path / "run", max_steps=2)
+    shutil.rmtree(tmp_path / "run" / "data")
+    with pytest.raises(FolderError):
+        go(path, tmp_path / "run", max_steps=3)
+
+
+def test_other_conditions_are_named():
+    before = {"threads": "1", "torch": "2.6", "processor": "x", "ranks": "1", "precision": "fp32"}
+    assert broken_conditions(before, before) == ""
+    assert "threads 1 -> 2" in broken_conditions(before, before | {"threads": "2"})
+
+
+def test_best_is_complete_and_gives_what_was_validated(tmp_path, fast_disk):
+    path = pairs(tmp_path)
+    go(path, tmp_path / "run", average_last=2)
+    line = [r for r in content(tmp_path / "run")["metrics"] if r["kind"] == "valid"][-1]
+    shutil.copytree(tmp_path / "run" / "best", tmp_path / "given")
+    run = seq2x.load(tmp_path / "given")
+    for example in line["examples"] if line["best_step"] == line["step"] else []:
+        assert run(example["source"], beam_size=1, max_length=SETTINGS["max_length"]) == example["output"]
+
+
+# ------------------------------------------------------------------ R6: two processes, the same bits
+
+
+def test_two_processes_with_other_surroundings_agree(tmp_path):
+    path = pairs(tmp_path)
+    program = "import sys; from tests.training.runs import *; go(Path(sys.argv[1]), Path(sys.argv[2]))"
+    surroundings = [
+        ("a", {"PYTHONHASHSEED": "1", "TZ": "UTC", "LC_ALL": "C"}, tmp_path),
+        ("b", {"PYTHONHASHSEED": "2", "TZ": "Asia/Tokyo", "LC_ALL": "C.UTF-8"}, Path("/")),
+    ]
+    running = []
+    for name, changes, folder in surroundings:
+        environment = os.environ | changes | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-c", program, str(path), str(tmp_path / name)]
+        running.append(subprocess.Popen(command, cwd=folder, env=environment))
+    assert [process.wait(120) for process in running] == [0, 0]
+    assert content(tmp_path / "a") == content(tmp_path / "b")
