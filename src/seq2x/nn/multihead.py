@@ -62,15 +62,11 @@ def attend(
     if not (want_weights or dropout or slow):
         fused = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, is_causal=causal)
         return fused, None
-    scores = (queries * (1.0 / math.sqrt(queries.shape[-1]))) @ keys.transpose(-1, -2)
+    scores = (queries @ keys.transpose(-1, -2)).mul_(1.0 / math.sqrt(queries.shape[-1]))
     if causal:
         size = scores.shape[-1]
         future = torch.ones(size, size, dtype=torch.bool, device=scores.device).triu_(1)
-        scores = (
-            scores.masked_fill_(future, -math.inf)
-            if not scores.requires_grad
-            else scores.masked_fill(future, -math.inf)
-        )
+        scores = scores.masked_fill(future, -math.inf)
     if mask is not None:
         scores = scores.masked_fill(~mask, -math.inf)
     weights = torch.softmax(scores, -1)

@@ -219,16 +219,15 @@ class _SmoothedLoss(torch.autograd.Function):
             logits = functional.linear(rounded[part], matrix, offset)
             here = ids[part, None]
             picked[part] = logits.gather(1, here).squeeze(1).to(exact)
-            log_p = torch.log_softmax(logits, -1, dtype=exact)
-            normaliser[part] = picked[part] - log_p.gather(1, here).squeeze(1)
+            grad = torch.softmax(logits, -1)
+            # The largest p is exp(0) / sum and never underflows, so it gives away the sum without another pass.
+            normaliser[part] = logits.amax(-1).to(exact) - grad.amax(-1).to(exact).log()
             if grad_rows is None:
                 continue
-            grad = log_p.exp_()
             grad.scatter_add_(1, here, grad.new_full((), smoothing - 1.0).expand(here.shape))
             if weights is not None:
-                grad.mul_(weights[part, None].to(exact))
-            grad_bias += grad.sum(0)
-            grad = grad.to(dtype)
+                grad.mul_(weights[part, None])
+            grad_bias += grad.sum(0, dtype=exact)
             torch.mm(grad, matrix, out=grad_rows[part])
             grad_weight += torch.mm(grad.T, rounded[part])
         ctx.rows_dtype = rows.dtype
