@@ -84,6 +84,9 @@ def test_without(library):
     np.testing.assert_array_equal(out[0, 1:3], x[0, 1:3])
     np.testing.assert_array_equal(out[1], x[1])
     np.testing.assert_array_equal(to_numpy(given_x), x)  # untouched
+    owned = without(given_x, forbid, own=True)
+    np.testing.assert_array_equal(to_numpy(owned), out)
+    assert owned is given_x
 
 
 @pytest.mark.parametrize("seed", range(20))

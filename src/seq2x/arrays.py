@@ -34,7 +34,7 @@ __all__ = [
 
 def is_torch(x: Array) -> bool:
     """Whether `x` is a tensor; never imports torch."""
-    return type(x).__module__.partition(".")[0] == "torch"
+    return type(x) is not np.ndarray and type(x).__module__.partition(".")[0] == "torch"
 
 
 def namespace(x: Array) -> Any:
@@ -89,6 +89,8 @@ def take_along(x: Array, index: Array, axis: int = -1) -> Array:
     """`x` at `index` along `axis`: `numpy.take_along_axis`, `torch.take_along_dim`."""
     if is_torch(x):
         return namespace(x).take_along_dim(x, index, dim=axis)
+    if x.ndim == 2 and axis == -1:  # several times faster than the general way
+        return x[np.arange(len(x))[:, None], index]
     return np.take_along_axis(x, index, axis=axis)
 
 
@@ -214,14 +216,17 @@ def order(x: Array) -> Array:
 # ------------------------------------------------------------------ distributions as arrays
 
 
-def without(x_NV: Array, forbid_NF: Array) -> Array:
-    """A copy of `x` with `-inf` at the ids `forbid` `[N,F]` of each row; -1 forbids nothing. NaN stays NaN."""
+def without(x_NV: Array, forbid_NF: Array, own: bool = False) -> Array:
+    """`x` with `-inf` at the ids `forbid` `[N,F]` of each row; -1 forbids nothing. NaN stays NaN.
+
+    A copy, unless the caller owns `x` and lets it be written over, which is much cheaper where V is large.
+    """
     xp = namespace(x_NV)
     forbid_NF = like(forbid_NF, x_NV)
     nothing = xp.where(forbid_NF < 0, np.inf, -np.inf)  # the smaller of it and what stands there, in any order
+    out = x_NV if own else copy(x_NV)
     if is_torch(x_NV):
-        return x_NV.scatter_reduce(1, forbid_NF.clip(min=0), nothing.to(x_NV.dtype), "amin")
-    out = x_NV.copy()
+        return out.scatter_reduce_(1, forbid_NF.clip(min=0), nothing.to(x_NV.dtype), "amin")
     np.minimum.at(out, (np.arange(len(out))[:, None], forbid_NF.clip(min=0)), nothing)
     return out
 

@@ -127,6 +127,17 @@ def test_prefix_attention_and_dead_ends():
     assert none.tokens.shape == (0, 2, 0)
 
 
+def test_a_decoder_that_draws_what_is_forbidden_meets_a_dead_end():
+    class Careless(Table):
+        def sample(self, uniform, temperature=1.0, top_k=0, top_p=1.0, forbid=None):
+            return super().sample(uniform, temperature, top_k, top_p)
+
+    decoder = fixed(np.log([[0.1, 0.1, 0.4, 0.4]]))
+    step = decoder.step
+    decoder.step = lambda *a: (Careless(step(*a)[0].all()), step(*a)[1])
+    assert sample(decoder, 1, [1], [5], Sampling(forbidden=(2, 3)), [0]).stopped.tolist() == [[-1]]
+
+
 def test_rounding_never_draws_what_has_no_share():
     almost = np.nextafter(1.0, 0.0)
     with np.errstate(divide="ignore"):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from seq2x.arrays import float64, namespace
 from seq2x.search.drive import Drive, lengths_of
 from seq2x.search.roll import roll
 from seq2x.search.rules import Sampling
@@ -40,10 +41,12 @@ def sample(
 
     def one(drive: Drive) -> tuple[Array, Array]:
         uniform_N = drive.there(uniform_BnT[drive.rows_B, :, drive.length].reshape(-1))
-        log_p_N, ids_N = drive.answer.sample(
-            uniform_N, sampling.temperature, sampling.top_k, sampling.top_p, drive.forbidden()
-        )
-        values_N1, ids_N1 = drive.force(drive.here(log_p_N)[:, None], drive.here(ids_N)[:, None])
+        forbid_NF = drive.forbidden()
+        log_p_N, ids_N = drive.answer.sample(uniform_N, sampling.temperature, sampling.top_k, sampling.top_p, forbid_NF)
+        log_p_N1, ids_N1 = float64(drive.here(log_p_N))[:, None], drive.here(ids_N)[:, None]
+        # Where everything is forbidden, a decoder has nothing right to draw.
+        against_N1 = (drive.here(forbid_NF) == ids_N1).any(-1)[:, None] & (log_p_N1 < np.inf)
+        values_N1, ids_N1 = drive.force(namespace(log_p_N1).where(against_N1, -np.inf, log_p_N1), ids_N1)
         return values_N1[:, 0], ids_N1[:, 0]
 
     notes, ends, _ = roll(drive, one, most, "attention" in want)
