@@ -76,7 +76,9 @@ def product(kind: str) -> Iterator[ModelShape]:
 
 
 def _pairs(choice: Mapping[str, Any]) -> set[tuple[tuple[str, Any], ...]]:
-    return set(itertools.combinations(choice.items(), 2))
+    """The pairs of values that a shape really tries: how attention scores is not tried where there is none."""
+    idle = ("attention", "input_feeding") if choice.get("context", "attention") != "attention" else ()
+    return set(itertools.combinations([(name, value) for name, value in choice.items() if name not in idle], 2))
 
 
 def _of_family(kinds: tuple[str, ...], names: tuple[str, ...]) -> list[ModelShape]:

@@ -8,7 +8,7 @@ from .shapes import OPTIONS, name_of, product, sample
 from .table import CONTRACTS, Contract, Exempt
 
 SAMPLE = sample()
-SLOW_PART = 40  # every how manyth shape of the full product is taken
+SLOW_PART = 37  # every how manyth recurrent shape of the full product is taken; prime, so that every option varies
 
 
 def _hold(contract: Contract, shape: ModelShape) -> None:
