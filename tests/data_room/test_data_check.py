@@ -3,14 +3,17 @@
 import gzip
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sound_sets import DAMAGE, SETS, to_bytes
 
 from seq2x.data import check, fix, read, sniff
+from seq2x.data.alignment import find_shift, find_slip, find_unrelated, pair_cost
 from seq2x.data.characters import Kind, count_kinds
 from seq2x.data.records import parse_record
 from seq2x.errors import DataError, UsageError
@@ -233,3 +236,26 @@ def test_fix_refuses(tmp_path):
 def test_no_torch():
     code = "import sys, seq2x.data; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_shuffled_end_is_unrelated(tmp_path):
+    """No offset repairs it, so it is not called shifted."""
+    pairs = SETS["english_german"]() * 4
+    targets = [row[1] for row in pairs[1200:]]
+    random.Random(1).shuffle(targets)
+    rows = pairs[:1200] + [[row[0], target] for row, target in zip(pairs[1200:], targets, strict=True)]
+    report = check([write(tmp_path, to_bytes(rows))])
+    finding = next(f for f in report.findings if f.code == "unrelated")
+    assert abs(finding.places[0].line - 1201) <= 150 and "shifted" not in report.codes
+
+
+def test_shift_without_many_lines_is_not_claimed():
+    lengths = np.arange(20)
+    bits = np.zeros(20, np.uint64)
+    assert (
+        find_shift(lengths, lengths[::-1], bits, bits) is None and find_unrelated(lengths, lengths, bits, bits) is None
+    )
+
+
+def test_no_pairs_at_all():
+    assert find_slip([], [1, 2]) == 1 and len(pair_cost([], [])) == 0

@@ -1,5 +1,6 @@
 """Columns and records: said, not guessed; every complaint with its line."""
 
+import io
 import json
 import random
 
@@ -249,3 +250,29 @@ def test_mutants(tmp_path_factory, seed, edits, name):
             example.source.encode("utf-8")
     except Seq2xError as error:
         assert error.exit_code == 3 and str(path) in error.where
+
+
+# ------------------------------------------------------------------ standard input and the rest of sniff
+
+
+def test_standard_input_has_to_be_said(monkeypatch):
+    with pytest.raises(UsageError, match="format is not known"):
+        sniff(["-"])
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a\tb\nc\td\n")))
+    assert [e.source for e in read(["-"], sniff(["-"], "tsv"))] == ["a", "c"]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"x": "a", "y": "b"}\n')))
+    assert [e.targets for e in read(["-"], sniff(["-"], "jsonl", "source=x,target=y"))] == [("b",)]
+
+
+def test_what_cannot_be(tmp_path):
+    path = write(tmp_path, "a\tb\n")
+    for paths, options in [([], {}), ([path], {"format": "lines"}), ([path], {"columns": "source=1"})]:
+        with pytest.raises(UsageError):
+            sniff(paths, **options)
+    with pytest.raises(UsageError, match="number of a file"):
+        sniff([path, path], "lines", "source=1,target=3")
+    with pytest.raises(DataError, match="array") as caught:
+        sniff([write(tmp_path, "[1]\n", "a.jsonl")])
+    assert caught.value.line == 1
+    assert len(pairs(write(tmp_path, '{"source": "a", "target": "b"}\n', "plain.txt"), format="jsonl")) == 1
+    assert len(pairs(write(tmp_path, "\n" * 2000 + "a\tb\n", "late.tsv"))) == 1

@@ -18,6 +18,7 @@ from seq2x.data import (
     open_store,
     pad,
     read,
+    resampler,
     sniff,
     split,
     store_key,
@@ -182,6 +183,19 @@ def test_resampled_rows(tmp_path):
     batch = collate(store, [2, 0], lambda source, target, row: ([row + 5] * len(source), [9]))
     assert batch.source.values.tolist() == [[7, 7, EOS], [5, 5, EOS]] and batch.target.lengths.tolist() == [2, 2]
     assert pad([[1, 2], []]).values.tolist() == [[1, 2], [PAD, PAD]]
+
+
+def test_cuts_follow_the_row_not_the_batch(tmp_path):
+    class Coin(Bytes):
+        def resample(self, text, dropout, rng):
+            return [3 + int(draw < dropout) for draw in rng.random(len(text))]
+
+    store = store_of(tmp_path / "s", [Example("abcdefgh" * 3, ("ijklmnop" * 3,), i) for i in range(6)])
+    cuts = resampler(Coin(), Coin(), 0.5, 1, 0)
+    alone, together = collate(store, [4], cuts), collate(store, [1, 4, 2], cuts)
+    assert (together.source.values[1] == alone.source.values[0]).all()
+    assert (together.source.values[0] != together.source.values[1]).any()
+    assert (collate(store, [4], resampler(Coin(), Coin(), 0.5, 1, 1)).source.values != alone.source.values).any()
 
 
 # ------------------------------------------------------------------ batches

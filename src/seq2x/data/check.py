@@ -9,6 +9,7 @@ that is quoted.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -33,7 +34,7 @@ _AT_ONCE = 4096
 
 
 def check(
-    paths: Sequence[PathLike],
+    paths: PathLike | Sequence[PathLike],
     *,
     format: Literal["auto", "tsv", "lines", "jsonl"] = "auto",
     columns: str = "auto",
@@ -43,11 +44,13 @@ def check(
     on_bad_utf8: BadUtf8 = "error",
     max_line_bytes: int = MAX_LINE_BYTES,
 ) -> Report:
-    """Everything worth knowing about the pairs in `paths`. `against` is a second set (a test set): which of its
-    sources occur in `paths`?
+    """Everything worth knowing about the pairs in `paths` (one file, or several).
+
+    `against` is a second set (a test set): which of its sources occur in `paths`?
 
     What cannot be read is a finding, not an exception. Raises UsageError for columns or formats that cannot be.
     """
+    paths = [paths] if isinstance(paths, str | os.PathLike) else paths
     files = tuple(display(path) for path in paths)
     try:
         found = sniff(paths, format, columns, max_line_bytes=max_line_bytes)
