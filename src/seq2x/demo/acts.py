@@ -37,8 +37,8 @@ SETTINGS: dict[str, Any] = {
     "warmup_steps": 60,
     "lr_scheduler": "cosine",
     "batch_tokens": 4400,
-    "max_steps": 900,
-    "valid_steps": 150,
+    "max_steps": 420,
+    "valid_steps": 70,
     "valid_size": 200,
     "early_stopping": 0,
     "beam_size": 1,
@@ -46,7 +46,7 @@ SETTINGS: dict[str, Any] = {
 }
 """What `seq2x train` would be told on the command line. A date is ten symbols and an end, so 4,400 are 400 dates."""
 
-ONE_VECTOR: dict[str, Any] = {"context": "last", "context_use": "state+every", "max_steps": 450, "valid_steps": 450}
+ONE_VECTOR: dict[str, Any] = {"context": "last", "context_use": "state+every", "max_steps": 210, "valid_steps": 210}
 """What differs in the second act; half the steps, to keep the demo short."""
 
 _LENGTHS = ((1, 10), (11, 14), (15, 18), (19, 24), (25, 99))

@@ -175,15 +175,19 @@ def _ordinal(text: str, date: datetime.date, language: str) -> str:
 def _spoil(text: str, date: datetime.date, language: str, rng: random.Random) -> tuple[str, str]:
     """What people do to a date: (text, name of what was done), untouched in half of the cases."""
     kind = rng.choice(("", "", "", "", "lower", "upper", "dots", "typo", "ordinal", "spaces"))
-    changed = {
-        "": lambda: text,
-        "lower": text.lower,
-        "upper": text.upper,
-        "dots": lambda: re.sub(r"[.,](?=\s|$)", "", text),
-        "typo": lambda: _typo(text, rng),
-        "ordinal": lambda: _ordinal(text, date, language),
-        "spaces": lambda: text.replace(". ", ".").replace(", ", ","),
-    }[kind]()
+    changed = text
+    if kind == "lower":
+        changed = text.lower()
+    elif kind == "upper":
+        changed = text.upper()
+    elif kind == "dots":
+        changed = re.sub(r"[.,](?=\s|$)", "", text)
+    elif kind == "typo":
+        changed = _typo(text, rng)
+    elif kind == "ordinal":
+        changed = _ordinal(text, date, language)
+    elif kind == "spaces":
+        changed = text.replace(". ", ".").replace(", ", ",")
     return (changed, kind) if changed != text else (text, "")
 
 

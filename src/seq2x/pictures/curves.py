@@ -51,12 +51,11 @@ def curves_svg(curves: Sequence[Curve], title: str, unit: str = "") -> str:
     for number, curve in enumerate(shown):
         colour = _COLOURS[number % len(_COLOURS)]
         path = " ".join(place(x, y) for x, y in curve.points)
-        dots = "".join(
-            '<circle cx="{}" cy="{}" r="2.5" fill="{}"><title>{:,.0f}: {:.5g}</title></circle>'.format(
-                *place(x, y).split(","), colour, x, y
-            )
-            for x, y in (curve.points if len(curve.points) <= 100 else [])
-        )
+        dots = ""
+        for x, y in curve.points if len(curve.points) <= 100 else []:
+            across, down = place(x, y).split(",")
+            note = f"<title>{x:,.0f}: {y:.5g}</title>"
+            dots += f'<circle cx="{across}" cy="{down}" r="2.5" fill="{colour}">{note}</circle>'
         out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.6"/>{dots}')
         out.append(
             f'<text x="{_WIDTH - 12}" y="{16 + 14 * number}" text-anchor="end" style="fill:{colour}">'
