@@ -5,6 +5,7 @@
 Runs in a process of its own, with one thread, because OpenMP does not survive a fork. Prints one line of JSON.
 """
 
+import contextlib
 import json
 import os
 import random
@@ -59,10 +60,8 @@ def launch(path, out, after, number):
         child(path, out, writer)
     os.close(writer)
     time.sleep(after)
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
     _, status = os.waitpid(pid, 0)
     with os.fdopen(reader) as file:
         lines = [line for line in file.read().split("\n") if line]

@@ -63,5 +63,5 @@ def leftovers(run: Path) -> list[str]:
     return sorted(
         str(path.relative_to(run))
         for path in run.rglob("*")
-        if path.name.startswith(".") and path.name != ".lock" or path.suffix in (".tmp", ".new", ".waiting")
+        if (path.name.startswith(".") and path.name != ".lock") or path.suffix in (".tmp", ".new", ".waiting")
     )

@@ -22,7 +22,8 @@ torch.set_num_threads(1)
 with joined() as world:
     t = training(settings(accum_count=2), model=Model(dropout=0.0).double(), world=world)
     run(t)
-    numpy.save(f"{sys.argv[1]}/{world.rank}.npy", torch.cat([p.detach().flatten() for p in t.micro.model.parameters()]).numpy())
+    flat = torch.cat([p.detach().flatten() for p in t.micro.model.parameters()])
+    numpy.save(f"{sys.argv[1]}/{world.rank}.npy", flat.numpy())
 """
 
 WHOLE = "import sys; from tests.training.runs import *; go(Path(sys.argv[1]), Path(sys.argv[2]), accum_count=2)"

@@ -70,10 +70,8 @@ class Feed:
 
 
 def settings(**changes):
-    values = dict(
-        seed=3, max_steps=12, valid_steps=4, learning_rate=0.01, warmup_steps=3, early_stopping=0, save_seconds=1e6
-    )
-    return Settings(**(values | changes))
+    values = {"seed": 3, "max_steps": 12, "valid_steps": 4, "learning_rate": 0.01, "warmup_steps": 3}
+    return Settings(**(values | {"early_stopping": 0, "save_seconds": 1e6} | changes))
 
 
 def training(settings, *, model=None, feed=None, objective=objective, world=None, validate=None, save=None, log=None):

@@ -16,6 +16,7 @@ import torch
 
 from seq2x.codecs.text import TextCodec
 from seq2x.data import Columns, Notes, merge, read, sniff
+from seq2x.data.check import check
 from seq2x.data.held_out import hold_out, write_examples
 from seq2x.data.store import data_fingerprint, open_store, store_key, write_store
 from seq2x.errors import DataError, FolderError
@@ -62,6 +63,7 @@ def prepare(
 ) -> Prepared:
     """Do all of it; writes `splits/` and `data/` into `folder`. Raises `DataError` and its kin, with file and line."""
     data = _Source(paths, settings, say)
+    _check(data, say)
     looked = profile(islice(data.examples(), 20_000), data.count)
     parent = _parent(from_run) if from_run else None
     if parent:
@@ -85,6 +87,30 @@ def prepare(
     about = About.of(settings, shape, [e.targets[0] for e in valid])
     seen = Seen.of(train()).to_bytes()
     return Prepared(Generate(source_codec, target_codec, model, about), settings, reasons, {SEEN_FILE: seen})
+
+
+def _check(data: _Source, say: Callable[[str], None]) -> None:
+    """What `seq2x check` finds: warnings are said, an error (the result would be meaningless) ends here."""
+    settings = data.settings
+    report = check(
+        data.paths,
+        format=settings.format,
+        columns=settings.columns,
+        against=[settings.valid] if settings.valid else [],
+        max_source_length=settings.max_source_length,
+        max_target_length=settings.max_target_length,
+        on_bad_utf8=settings.on_bad_utf8,
+        max_line_bytes=settings.max_line_bytes,
+    )
+    for finding in report.findings:
+        if finding.severity == "error":
+            place = finding.places[0] if finding.places else None
+            where = f"{place.file}:{place.line}" if place else str(data.paths[0])
+            raise DataError(where, finding.text, "", finding.todo)
+        if finding.severity == "warning":
+            say(f"data: warning [{finding.code}] {finding.text}")
+    if any(finding.severity == "warning" for finding in report.findings):
+        say(f'data: "seq2x check {data.paths[0]}" shows the lines')
 
 
 class _Source:

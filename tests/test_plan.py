@@ -1,0 +1,160 @@
+"""The plan: every gap filled, nothing given changed, sound choices for known kinds of data."""
+
+import dataclasses
+import random
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as quick
+from hypothesis import strategies as st
+
+from seq2x.plan import Profile, Side, estimate_seconds, plan, profile
+from seq2x.settings import Settings, resolve
+from seq2x.types import Example
+
+
+def examples(pairs):
+    return [Example(source, (target,), line) for line, (source, target) in enumerate(pairs, 1)]
+
+
+def words(draw, letters, low, high, most=9):
+    return " ".join(
+        "".join(draw.choice(letters) for _ in range(draw.randint(2, most))) for _ in range(draw.randint(low, high))
+    )
+
+
+def pronunciations(lines=400):
+    draw = random.Random(1)
+    phones = [f"{a}{b}" for a in "abcde" for b in "XYZ"]
+    letters = "abcdefghij"
+    return [
+        (words(draw, letters, 1, 1), " ".join(draw.choice(phones) for _ in range(draw.randint(3, 8))))
+        for _ in range(lines)
+    ]
+
+
+def translations(lines=300):
+    draw = random.Random(2)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    return [(words(draw, letters, 6, 15), words(draw, letters, 6, 15)) for _ in range(lines)]
+
+
+def chosen(pairs, count=None, **given):
+    return plan(profile(examples(pairs), count), Settings(**given))
+
+
+def test_pronunciation():
+    found = chosen(pronunciations(), 100_000).settings
+    assert (found.source_units, found.target_units, found.joint_vocab) == ("char", "word", False)
+    assert found.valid_metric == "word_errors"
+    assert (found.layers, found.width, found.heads, found.feedforward) == (3, 256, 4, 1024)
+    assert found.dropout == 0.1
+
+
+def test_translation():
+    found = chosen(translations(), 29_000).settings
+    assert (found.units, found.joint_vocab, found.vocab_size) == ("bpe", True, 6_000)
+    assert found.valid_metric == "bleu"
+    assert 1e-3 <= found.learning_rate <= 2e-3
+    assert 400 <= found.warmup_steps <= 800
+    assert 1_000 <= found.batch_tokens <= 2_500
+    assert found.dropout == 0.2
+
+
+def test_chinese_needs_no_blanks():
+    draw = random.Random(3)
+    characters = [chr(0x4E00 + i) for i in range(400)]
+    pairs = [
+        ("".join(draw.choices(characters, k=draw.randint(8, 30))), words(draw, "abcdefghijkl", 6, 12))
+        for _ in range(300)
+    ]
+    found = chosen(pairs, 26_000).settings
+    assert (found.source_units, found.target_units, found.joint_vocab) == ("char", "bpe", False)
+    turned = chosen([(b, a) for a, b in pairs], 26_000).settings
+    assert (turned.source_units, turned.target_units, turned.valid_metric) == ("bpe", "char", "bleu")
+
+
+def test_little_data_gets_a_small_model_and_much_dropout():
+    found = chosen(pronunciations(), 800).settings
+    assert (found.preset, found.width, found.dropout) == ("tiny", 128, 0.3)
+
+
+def test_an_accelerator_affords_more():
+    data = profile(examples(translations()), 2_000_000)
+    assert plan(data, Settings()).settings.preset == "small"
+    assert plan(data, Settings(), device="cuda").settings.preset == "base"
+    assert plan(data, Settings(), device="cuda").settings.batch_tokens > plan(data, Settings()).settings.batch_tokens
+
+
+def test_what_is_given_stays_and_what_follows_from_it_follows():
+    found = chosen(translations(), 29_000, width=96, units="char", max_steps=40, model="gru", joint_vocab=False)
+    assert (found.settings.width, found.settings.units, found.settings.max_steps) == (96, "char", 40)
+    assert (found.settings.source_units, found.settings.target_units) == ("char", "char")
+    assert found.settings.valid_steps <= 40
+    assert "width" not in found.reasons and found.reasons["source_units"] == "as units says"
+    wide = chosen(translations(), 29_000, width=102).settings
+    assert wide.width % wide.heads == 0 and wide.feedforward == 408
+
+
+def test_every_choice_has_its_reason():
+    found = chosen(translations())
+    default = Settings()
+    changed = {
+        f.name for f in dataclasses.fields(Settings) if getattr(found.settings, f.name) != getattr(default, f.name)
+    }
+    assert changed == set(found.reasons)
+    assert all(reason and "\n" not in reason for reason in found.reasons.values())
+
+
+SIDES = st.builds(
+    Side,
+    characters=st.integers(1, 5000),
+    words=st.integers(1, 100_000),
+    mean_characters=st.floats(1, 2000),
+    mean_words=st.floats(0.1, 400),
+    long_characters=st.integers(1, 5000),
+    script=st.sampled_from(["latin", "han", "kana", "thai", "none", "arabic"]),
+    symbols=st.booleans(),
+)
+
+
+@quick(max_examples=200, deadline=None)
+@given(
+    st.builds(
+        Profile,
+        pairs=st.integers(1, 10**9),
+        source=SIDES,
+        target=SIDES,
+        shared=st.floats(0, 1),
+        several=st.floats(0, 1),
+        ratio=st.floats(0, 100),
+    ),
+    st.sampled_from(["cpu", "cuda"]),
+    st.fixed_dictionaries({}, optional={"model": st.sampled_from(["gru", "lstm"]), "preset": st.just("big")}),
+)
+def test_any_data_gets_settings_that_hold_together(data, device, given):
+    found = plan(data, Settings(**given), device=device).settings
+    values = {f.name: getattr(found, f.name) for f in dataclasses.fields(Settings)}
+    assert resolve({k: v for k, v in values.items() if v is not None}, "plan") == found
+    named = ("layers", "width", "dropout", "learning_rate", "batch_tokens", "max_steps", "warmup_steps", "valid_steps")
+    assert all(values[name] is not None for name in (*named, "vocab_size", "joint_vocab", "valid_size"))
+    assert found.valid_steps <= found.max_steps and found.warmup_steps < found.max_steps
+
+
+def test_the_estimate_says_where_it_comes_from():
+    found = chosen(translations(), 29_000).settings
+    tokens = found.max_steps * found.batch_tokens
+    assert estimate_seconds(found, 7_000_000, 2_000.0)[0] == pytest.approx(tokens / 2_000)
+    assert "not measured" in estimate_seconds(found, 7_000_000)[1]
+
+
+def test_empty_data_does_not_break_the_profile():
+    assert profile([]).pairs == 0
+
+
+def test_plan_needs_no_torch():
+    import subprocess
+
+    code = "import seq2x.plan, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
