@@ -45,13 +45,13 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Scored lines. `perplexity` is exp of the mean negative log p of a symbol, `</s>` counted."""
+    """Scored lines; `log_p` is their sum over `symbols` symbols, `</s>` counted."""
 
     lines: list[TargetScore]
     examples: list[Example]
     log_p: float
     symbols: int
-    perplexity: float
+    perplexity: Result
     notes: list[str]
 
 
@@ -114,6 +114,8 @@ def score(run: str | os.PathLike[str] | Predictor, path: Paths, **settings: Any)
     `path` holds pairs, or what `predict --json` wrote: then the very symbols that were predicted are scored, and the
     lines whose text would be cut into others are counted. Several right outputs of one source are scored each.
     """
+    from seq2x.metrics import perplexity
+
     data, search = _parted(settings)
     predictor = _loaded(run, search)
     own = _is_prediction_file(path)
@@ -132,10 +134,9 @@ def score(run: str | os.PathLike[str] | Predictor, path: Paths, **settings: Any)
             f"{otherwise:,} x text that is cut into other symbols than were predicted; the predicted ones count"
         )
     lines = task.score(sources, targets, predictor.settings(**search).batch_size)
-    symbols = sum(len(line.token_log_p) for line in lines)
+    symbols = [len(line.token_log_p) for line in lines]
     total = math.fsum(line.log_p for line in lines)
-    perplexity = math.exp(min(-total / symbols, 700.0)) if symbols else 1.0
-    return Scores(lines, examples, total, symbols, perplexity, notes)
+    return Scores(lines, examples, total, sum(symbols), perplexity([line.log_p for line in lines], symbols), notes)
 
 
 def _is_prediction_file(path: Paths) -> bool:

@@ -122,6 +122,9 @@ BAD = {
     "train nowhere.toml": (2, "nowhere.toml"),
     "train x.tsv --device toaster": (2, "cuda:N"),
     "train nowhere.tsv": (3, "no such file"),
+    "train -": (2, "standard input"),
+    "train x.tsv --out x.tsv": (2, "out"),
+    f"train x.tsv --out {'y' * 5000}": (2, "out"),
     "predict": (2, "required: RUN"),
     "predict nowhere": (4, "no such folder"),
     "predict nowhere --layers 3": (2, "--layers is not for this command"),
@@ -144,6 +147,7 @@ BAD = {
 @pytest.mark.parametrize("line", BAD)
 def test_bad_command_lines(line, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.tsv").write_text("a\tb\n")
     code, said = BAD[line]
     ended = cli(*line.split())
     assert ended.code == code, ended.err

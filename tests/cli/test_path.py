@@ -331,3 +331,21 @@ def test_doctor_finds_this_machine_all_right():
     found = json.loads(ended.out)
     assert found["ok"] and "torch" in found["libraries"] and len(found["self_test"]) == 5
     assert ended.err == ""
+
+
+def test_check_writes_a_clean_copy(tmp_path):
+    rows = [(f"a{number}", f"b{number}") for number in range(50)]
+    path = write(tmp_path / "pairs.tsv", [*rows, ("x\u200by", "z"), ("", "lost"), rows[0]])
+    ended = cli("check", path, "--fix", tmp_path / "clean.tsv")
+    assert "51 pairs kept" in ended.err and "repaired" in ended.err and "left out" in ended.err
+    assert (tmp_path / "clean.tsv").read_text().count("\n") == 51 and (tmp_path / "clean.tsv.log").read_text()
+    assert cli("check", path, "--fix", path).code == 2
+
+
+def test_demo_is_handed_its_folder(monkeypatch):
+    import seq2x.demo
+
+    asked = []
+    monkeypatch.setattr(seq2x.demo, "run", lambda out, as_json: asked.append((out, as_json)) or 0)
+    assert cli("demo").code == 0 and cli("demo", "--out", "x", "--json").code == 0
+    assert asked == [("runs/demo", False), ("x", True)]

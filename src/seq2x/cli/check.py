@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from seq2x.cli import streams
@@ -48,4 +49,15 @@ def _settings(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fix(files: list[str], clean: str, chosen: dict[str, Any]) -> str:
-    raise NotImplementedError(files, clean, chosen)
+    """Write the clean copy; what was done, in one line."""
+    from seq2x.data.fix import fix
+
+    log = Path(f"{clean}.log")
+    said = {name: chosen[name] for name in ("format", "columns", "max_line_bytes")}
+    fixed = fix(files, Path(clean), log, **said)
+    parts = [f"{fixed.kept:,} pairs kept in {fixed.out}"]
+    for what, counts in (("repaired", fixed.changed), ("left out", fixed.dropped)):
+        if counts:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common())
+            parts.append(f"{what}: {reasons}")
+    return f"{'; '.join(parts)} (see {log})"

@@ -67,7 +67,7 @@ def _facts() -> dict[str, str]:
         "libraries": ", ".join(f"{name} {_version(name)}" for name in _NEEDED),
         "devices": ", ".join(["cpu", *(f"cuda:{i} {name}" for i, name in enumerate(cuda))]),
         "processor": f"{_cores()} cores usable, {torch.get_num_threads()} threads, {_kernels()}",
-        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.1f} GB",
+        "memory": _memory(),
     }
 
 
@@ -82,6 +82,13 @@ def _version(name: str) -> str:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _memory() -> str:
+    try:
+        return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.1f} GB"
+    except (AttributeError, OSError, ValueError):  # not a POSIX system
+        return "unknown"
 
 
 def _kernels() -> str:
@@ -124,7 +131,7 @@ def _self_test() -> list[str]:
             and not outputs[20].value
             and all(abs(p.log_p - q.log_p) < 1e-4 for p, q in zip(outputs, again, strict=True))
             and all(abs(p.log_p - s.log_p) < 1e-4 for p, s in zip(outputs, scored, strict=False))
-            and score(predictor, str(pairs)).perplexity > 1.0
+            and score(predictor, str(pairs)).perplexity.value > 1.0
         )
         if not sound:
             raise Seq2xError(

@@ -34,7 +34,9 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             out.block(f"{line.log_p:.6f}" for line in found.lines)
     total = f"log p {found.log_p:.4f} over {found.symbols:,} symbols of {len(found.lines):,} outputs"
-    say([f"{total}, perplexity {found.perplexity:.4f}", *found.notes])
+    interval = found.perplexity.interval
+    between = f" [{interval.low:.4f}, {interval.high:.4f}]" if interval else ""
+    say([f"{total}, perplexity {found.perplexity.value:.4f}{between}", *found.notes])
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,10 @@ def run(arguments: argparse.Namespace) -> int:
     from seq2x.training import train
 
     files, settings, out = _asked(arguments)
+    if "-" in files:
+        raise UsageError(
+            "seq2x train", "standard input", "a file: it is read more than once", "save it to a file first"
+        )
     info = train(
         files,
         out=out,
@@ -48,6 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
         from_run=arguments.parent,
         quiet=arguments.json,
     )
+    if os.environ.get("RANK", "0") != "0":  # torchrun: one of several processes speaks
+        return 0
     if arguments.json:
         streams.write_json(_record(info))
     else:
