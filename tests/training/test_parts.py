@@ -238,7 +238,7 @@ def test_a_run_that_cannot_learn_is_stopped_before_it_begins(tmp_path, fast_disk
 def test_a_model_learns_to_reverse(tmp_path, fast_disk):
     path = pairs(tmp_path, 400)
     info = go(
-        path, tmp_path / "run", max_steps=700, valid_steps=100, width=32, feedforward=64, batch_tokens=300,
+        path, tmp_path / "run", max_steps=450, valid_steps=150, width=32, feedforward=64, batch_tokens=300,
         valid_size=30, dropout=0.0, learning_rate=0.01, warmup_steps=50, label_smoothing=0.0,
     )  # fmt: skip
     assert info.metric == "exact_match"
@@ -246,6 +246,16 @@ def test_a_model_learns_to_reverse(tmp_path, fast_disk):
     train = [r for r in content(tmp_path / "run")["metrics"] if r["kind"] == "train"]
     assert train[-1]["loss"] < 0.5 * train[0]["loss"]
     assert {"loss", "perplexity", "gradient_norm", "learning_rate", "tokens"} <= train[0].keys()
+
+
+def test_the_report_shows_the_run_and_runs_nothing(tmp_path, fast_disk):
+    path = pairs(tmp_path)
+    path.write_text(path.read_text() + "".join(f"<script>{i}</script>\t<img onerror=x>{i}\n" for i in range(60)))
+    go(path, tmp_path / "run", max_length=40)
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "<svg" in page and "Learning rate" in page and "max_steps = 12" in page
+    assert "<script" not in page and "<img" not in page and "&lt;script&gt;" in page
+    assert "http://" not in page.replace("http://www.w3.org/2000/svg", "") and "https://" not in page
 
 
 def test_several_seeds(tmp_path, fast_disk):

@@ -29,6 +29,7 @@ from seq2x.training.log import Log, cut_back
 from seq2x.training.loop import Training
 from seq2x.training.micro import Micro
 from seq2x.training.optim import adamw
+from seq2x.training.report import write_report
 from seq2x.training.signals import Signals
 from seq2x.training.state import (
     Progress,
@@ -172,6 +173,7 @@ class Session:
             p.stale += 1
         p.history.append([p.step, p.loss, found.loss, found.value])
         self._tell(t, found, better, time.monotonic() - begun)
+        write_report(self._folder)
 
     def _commit_best(self, t: Training, found: Validation) -> None:
         about = {
