@@ -106,3 +106,14 @@ def test_compare(run, pairs):
     assert found.verdict.metric == "cer" and found.verdict.count == len(LINES)
     assert found.changed == [i for i, line in enumerate(LINES) if run(line, **SHORT) != other(line, **SHORT)]
     assert compare(run, run, pairs, **SHORT).changed == []
+
+
+def test_score_gives_one_number_a_line_even_to_blank_and_repeated_ones(tmp_path):
+    import dataclasses
+
+    task = make_task()
+    task.about = dataclasses.replace(task.about, references="merge")
+    path = tmp_path / "test.tsv"
+    path.write_text("the cat\ttac\n\nthe cat\tcat\n")
+    found = score(Predictor(task), path)
+    assert len(found.lines) == 3 and found.lines[1].log_p == 0.0

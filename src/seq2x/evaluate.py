@@ -109,7 +109,7 @@ def judge(outputs: Sequence[str], references: Sequence[Sequence[str]], names: Se
 
 
 def score(run: str | os.PathLike[str] | Predictor, path: Paths, **settings: Any) -> Scores:
-    """log p that `run` gives the outputs in `path`.
+    """log p that `run` gives the outputs in `path`, one number for each, blank ones too.
 
     `path` holds pairs, or what `predict --json` wrote: then the very symbols that were predicted are scored, and the
     lines whose text would be cut into others are counted. Several right outputs of one source are scored each.
@@ -121,7 +121,7 @@ def score(run: str | os.PathLike[str] | Predictor, path: Paths, **settings: Any)
     own = _is_prediction_file(path)
     if own:
         data = {**data, "format": "jsonl", "columns": "source=source,target=text"}
-    examples, notes = _examples(predictor, path, data)
+    examples, notes = _examples(predictor, path, {**data, "references": "each"}, keep_blank=True)
     task, sources, targets, otherwise = predictor.task, [], [], 0
     for example in examples:
         for target in example.targets:
@@ -213,8 +213,12 @@ def _loaded(run: str | os.PathLike[str] | Predictor, search: Mapping[str, Any]) 
     return load(run, search.get("device", "auto"), threads=search.get("threads", 0))
 
 
-def _examples(predictor: Predictor, path: Paths, data: Mapping[str, Any]) -> tuple[list[Example], list[str]]:
-    """Every item of the test set, and what was noticed. Items with a blank side stay; lines blank on both do not."""
+def _examples(
+    predictor: Predictor, path: Paths, data: Mapping[str, Any], keep_blank: bool = False
+) -> tuple[list[Example], list[str]]:
+    """Every item of the test set, and what was noticed. Items with a blank side stay; lines blank on both do so only
+    with `keep_blank`.
+    """
     from seq2x.data import Notes, merge, read, sniff
     from seq2x.settings import resolve
 
@@ -226,7 +230,7 @@ def _examples(predictor: Predictor, path: Paths, data: Mapping[str, Any]) -> tup
     columns = sniff(paths, chosen.format, chosen.columns, max_line_bytes=limit)
     notes = Notes()
     found = read(paths, columns, notes, max_line_bytes=limit, on_bad_utf8=chosen.on_bad_utf8, keep_empty=True)
-    examples = [example for example in found if example.source.strip() or any(t.strip() for t in example.targets)]
+    examples = [e for e in found if keep_blank or e.source.strip() or any(t.strip() for t in e.targets)]
     if not examples:
         raise DataError(os.fspath(paths[0]), "no examples", "pairs to judge by", notes.summary())
     lines = list(notes.lines())

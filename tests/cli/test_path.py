@@ -82,7 +82,7 @@ def test_batches_and_windows_change_nothing(place):
 
 
 def test_score_of_the_predicted_tokens_is_what_predict_said(place, tmp_path):
-    predicted = cli("predict", place / "a", "--json", stdin=sources(place))
+    predicted = cli("predict", place / "a", "--json", stdin=sources(place) + AWKWARD)
     (tmp_path / "out.jsonl").write_bytes(predicted.out)
     scored = cli("score", place / "a", tmp_path / "out.jsonl", "--json")
     assert scored.code == 0, scored.err
