@@ -1,8 +1,9 @@
 """The same Transformer in `transformers`: a MarianMTModel with a seq2x model's weights.
 
-Both are post-norm, with sinusoidal positions, ReLU and one matrix for all embeddings. They differ in the order of the
-features: Marian puts all sines before all cosines, seq2x alternates them (Vaswani et al. 2017). The residual stream may be
-permuted freely, so every weight that reads it or writes it is permuted, and the outputs agree to rounding.
+Both are post-norm, with sinusoidal positions, ReLU and one matrix for all embeddings. They differ in the order of
+the features: Marian puts all sines before all cosines, seq2x alternates them (Vaswani et al. 2017). The residual
+stream may be permuted freely, so every weight that reads it or writes it is permuted, and the outputs agree to
+rounding.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from seq2x.models import EncoderDecoder, ModelShape
 from seq2x.types import BOS, EOS, PAD
 
 
-def shape(size: int, width: int = 256, heads: int = 4, layers: int = 3, inner: int = 1024, dropout: float = 0.1) -> ModelShape:
+def shape(
+    size: int, width: int = 256, heads: int = 4, layers: int = 3, inner: int = 1024, dropout: float = 0.1
+) -> ModelShape:
     """The shape of a seq2x model that a MarianMTModel can express."""
     return ModelShape(
-        kind="transformer", source_size=size, target_size=size, encoder_layers=layers, decoder_layers=layers, width=width,
-        embedding_width=width, heads=heads, feedforward=inner, dropout=dropout, norm_position="post", tied="all",
+        kind="transformer", source_size=size, target_size=size, encoder_layers=layers, decoder_layers=layers,
+        width=width, embedding_width=width, heads=heads, feedforward=inner, dropout=dropout, norm_position="post",
+        tied="all",
     )  # fmt: skip
 
 
@@ -51,13 +55,15 @@ def _renamed(model: EncoderDecoder, order: Tensor) -> dict[str, Tensor]:
     """Marian's names and feature order for every weight of `model`."""
     weights = dict(model.state_dict())
     embedding = model.output.weight.detach()[:, order]
-    out = {name: embedding for name in ("model.shared.weight", "model.encoder.embed_tokens.weight",
-                                        "model.decoder.embed_tokens.weight", "lm_head.weight")}  # fmt: skip
+    tied = ("model.shared", "model.encoder.embed_tokens", "model.decoder.embed_tokens", "lm_head")
+    out = {f"{name}.weight": embedding for name in tied}
     out["final_logits_bias"] = model.output.bias.detach()[None]
     for stack, layers in (("encoder", model.encoder.layers), ("decoder", model.decoder.layers)):
         for depth in range(len(layers)):
             ours, theirs = f"{stack}.layers.{depth}.", f"model.{stack}.layers.{depth}."
-            _attention(out, weights, ours + "attention", theirs + "self_attn", order, "qkv", ("q_proj", "k_proj", "v_proj"))
+            _attention(
+                out, weights, ours + "attention", theirs + "self_attn", order, "qkv", ("q_proj", "k_proj", "v_proj")
+            )
             _norm(out, weights, ours + "attention_norm", theirs + "self_attn_layer_norm", order)
             if stack == "decoder":
                 _attention(out, weights, ours + "cross", theirs + "encoder_attn", order, "query", ("q_proj",))
@@ -73,9 +79,15 @@ def _renamed(model: EncoderDecoder, order: Tensor) -> dict[str, Tensor]:
 
 
 def _attention(
-    out: dict[str, Tensor], weights: dict[str, Tensor], ours: str, theirs: str, order: Tensor, name: str, parts: tuple[str, ...]
+    out: dict[str, Tensor],
+    weights: dict[str, Tensor],
+    ours: str,
+    theirs: str,
+    order: Tensor,
+    name: str,
+    parts: tuple[str, ...],
 ) -> None:
-    """Projections that read the residual stream are permuted in their inputs; the one that writes it, in its outputs."""
+    """What reads the residual stream is permuted in its inputs, what writes it in its outputs."""
     matrices, biases = (weights[f"{ours}.{name}{end}"].chunk(len(parts)) for end in ("", "_bias"))
     for part, matrix, bias in zip(parts, matrices, biases, strict=True):
         out[f"{theirs}.{part}.weight"], out[f"{theirs}.{part}.bias"] = matrix[:, order], bias

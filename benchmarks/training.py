@@ -2,10 +2,10 @@
 
     SEQ2X_DATA=... python -m benchmarks.training [--rounds 9] [--threads 2]
 
-The model: 7 M parameters (256 wide, 4 heads, 1024 feed-forward, 3+3 layers, one vocabulary of 6,000), dropout 0.1, label
-smoothing 0.1, batches of about 4,096 target tokens from length buckets, AdamW (fused), clipping by norm. Contenders:
-seq2x (fp32, bf16); torch.nn.Transformer and, where `transformers` is installed, MarianMTModel, each in a plain loop (fp32, bf16
-autocast). Before any timing, Marian is given seq2x's weights and must give the same loss.
+The model: 7 M parameters (256 wide, 4 heads, 1024 feed-forward, 3+3 layers, one vocabulary of 6,000), dropout 0.1,
+label smoothing 0.1, batches of about 4,096 target tokens from length buckets, AdamW (fused), clipping by norm.
+Contenders: seq2x (fp32, bf16); torch.nn.Transformer and, where `transformers` is installed, MarianMTModel, each in
+a plain loop (fp32, bf16 autocast). Before any timing, Marian is given seq2x's weights and must give the same loss.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from seq2x.data.batches import Batches
 from seq2x.models import EncoderDecoder, ModelShape, build
 from seq2x.nn.precision import matrix_precision
 from seq2x.objectives.likelihood import Likelihood
-from seq2x.training.optim import apply_update, gradient_norm, adamw
+from seq2x.training.optim import adamw, apply_update, gradient_norm
 from seq2x.types import BOS, EOS, PAD, Batch, Padded
 
 UPDATES = 4  # of one contender in one round
@@ -45,7 +45,13 @@ class Plain(nn.Module):
         self.embedding = nn.Embedding(shape.source_size, width, padding_idx=PAD)
         nn.init.normal_(self.embedding.weight, std=width**-0.5)
         self.body = nn.Transformer(
-            width, shape.heads, shape.encoder_layers, shape.decoder_layers, shape.feedforward, shape.dropout, batch_first=True
+            width,
+            shape.heads,
+            shape.encoder_layers,
+            shape.decoder_layers,
+            shape.feedforward,
+            shape.dropout,
+            batch_first=True,
         )
         angles = torch.arange(512)[:, None] * torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
         self.register_buffer("positions", torch.cat([angles.sin(), angles.cos()], 1))
@@ -65,7 +71,8 @@ class Plain(nn.Module):
 
 def batches(root: Path, size: int, tokens: int) -> tuple[int, list[Batch]]:
     """(vocabulary size, the batches of one epoch) of Multi30k, raw English to German."""
-    pairs = [line.split("\t") for line in gzip.open(root / "mt/multi30k/en-de/train.tsv.gz", "rt", encoding="utf-8")]
+    raw = gzip.decompress((root / "mt/multi30k/en-de/train.tsv.gz").read_bytes()).decode()
+    pairs = [line.split("\t") for line in raw.split("\n") if line]
     sources, targets = ([pair[side].strip() for pair in pairs] for side in (0, 1))
     codec = TextCodec.learn(sources + targets, units="bpe", size=size)
     ids = [[[*row, EOS] for row in codec.encode_batch(texts)] for texts in (sources, targets)]
@@ -103,7 +110,9 @@ def seq2x_updates(model: EncoderDecoder, work: list[Batch], precision: str) -> C
     return run
 
 
-def plain_updates(model: nn.Module, work: list[Batch], autocast: bool, size: int, is_marian: bool) -> Callable[[int], float]:
+def plain_updates(
+    model: nn.Module, work: list[Batch], autocast: bool, size: int, is_marian: bool
+) -> Callable[[int], float]:
     """Updates as a hand-written loop makes them."""
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, betas=(0.9, 0.98), fused=True)
 
@@ -162,7 +171,9 @@ def main() -> None:
             contenders[f"MarianMTModel {label}"] = plain_updates(twin.train(), work, autocast, size, is_marian=True)
     rates = paired.rounds(contenders, arguments.rounds)
     print(paired.versions("torch", *(["transformers"] if len(contenders) > 4 else [])))
-    print(f"{arguments.rounds} rounds of {UPDATES} updates, {arguments.threads} threads; target tokens per second (median):")
+    print(
+        f"{arguments.rounds} rounds of {UPDATES} updates, {arguments.threads} threads; target tokens a second, median:"
+    )
     for name, values in rates.items():
         print(f"  {name:22} {statistics.median(values):8,.0f}   ({min(values):,.0f}-{max(values):,.0f})")
     for ours in models:

@@ -16,8 +16,10 @@ import os
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -33,7 +35,6 @@ class Test:
     file: str
     metrics: Sequence[str]
     reverse: bool = False
-    tokenised: bool = False
     keep: Callable[[Sequence[Pair]], Iterable[Pair]] = tuple
 
 
@@ -54,8 +55,8 @@ def _words_of_cmudict(seen: bool) -> Callable[[Sequence[Pair]], Iterable[Pair]]:
 
 
 _TOKENISED = [
-    Test("dev", "mt/multi30k/en-de.lc.norm.tok/dev.tsv", ["bleu", "chrf"], tokenised=True),
-    Test("devtest", "mt/multi30k/en-de.lc.norm.tok/devtest.tsv", ["bleu", "chrf"], tokenised=True),
+    Test("dev", "mt/multi30k/en-de.lc.norm.tok/dev.tsv", ["bleu_tokens", "chrf"]),
+    Test("devtest", "mt/multi30k/en-de.lc.norm.tok/devtest.tsv", ["bleu_tokens", "chrf"]),
 ]
 _RAW = [
     Test("dev", "mt/multi30k/en-de/dev.tsv", ["bleu", "chrf"]),
@@ -107,9 +108,8 @@ def _evaluate(run: Path, test: Test) -> dict[str, object]:
     file.parent.mkdir(exist_ok=True)
     rows = list(test.keep(_pairs(test.file, test.reverse)))
     file.write_text("".join(f"{source}\t{target}\n" for source, target in rows), encoding="utf-8")
-    extra = ["--bleu-tokenize", "none"] if test.tokenised else []
-    results = json.loads(_seq2x("evaluate", str(run), str(file), "--json", *extra))["results"]
-    return {"items": len(rows), **{name: results[name] for name in test.metrics}}
+    wanted = [word for metric in test.metrics for word in ("--metric", metric)]
+    return {"items": len(rows), **json.loads(_seq2x("evaluate", str(run), str(file), "--json", *wanted))["results"]}
 
 
 def train(name: str, out: Path, extra: Sequence[str]) -> None:
@@ -117,20 +117,22 @@ def train(name: str, out: Path, extra: Sequence[str]) -> None:
     recipe = RECIPES[name]
     _seq2x("train", str(HERE / f"{name}.toml"), "--out", str(out), *extra)
     info = json.loads(_seq2x("info", str(out), "--json"))
+    seconds = [json.loads(line)["time"]["seconds"] for line in (out / "metrics.jsonl").open(encoding="utf-8")]
+    settings = tomllib.loads((out / "settings.toml").read_text(encoding="utf-8"))
     began = time.monotonic()
     tests = {test.name: _evaluate(out, test) for test in recipe.tests}
     commit = subprocess.run(["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     row = {
         "recipe": name,
         "commit": commit.stdout.strip(),
-        "seed": info["settings"]["seed"],
+        "seed": settings["seed"],
         "steps": info["step"],
         "parameters": info["parameters"],
-        "train_seconds": round(info["train_seconds"]),
+        "train_seconds": round(max(seconds)),
         "evaluate_seconds": round(time.monotonic() - began),
         "published": recipe.published,
         "tests": tests,
-        "versions": info["versions"],
+        "versions": {package: version(package) for package in ("torch", "tokenizers", "sacrebleu")},
     }
     with RESULTS.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row, ensure_ascii=False) + "\n")
@@ -139,11 +141,12 @@ def train(name: str, out: Path, extra: Sequence[str]) -> None:
 
 
 def write_table() -> None:
-    """The table in README.md between its two marks, from results.jsonl alone; the last run of a recipe and seed counts."""
+    """README.md's table, from results.jsonl alone; the last run of a recipe and seed counts."""
     rows = [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()] if RESULTS.exists() else []
     newest = {(row["recipe"], row["seed"]): row for row in rows}
     lines = [
-        "| recipe | test set (items) | result [95 % interval] | published | steps | minutes | parameters | seed | commit |",
+        "| recipe | test set (items) | result [95 % interval] | published "
+        "| steps | minutes | parameters | seed | commit |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for (name, seed), row in sorted(newest.items()):

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import sacrebleu
 
 from seq2x.errors import UsageError
 from seq2x.metrics import evaluate_pairs, make, pick
@@ -76,3 +77,12 @@ def test_metrics_need_no_torch():
         "[evaluate_pairs(m, ['a b'], ['a b']) for m in METRICS]; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_bleu_of_tokens_counts_tokens_as_they_stand():
+    references = [["a man 's hat , red"], ["x y z w"]]
+    outputs = ["a man 's hat , blue", "x y z w"]
+    result = evaluate_pairs("bleu_tokens", outputs, references, samples=0)
+    expected = sacrebleu.corpus_bleu(outputs, [[of_one[0] for of_one in references]], tokenize="none", force=True)
+    assert result.value == pytest.approx(expected.score, abs=1e-9)
+    assert "tok:none" in result.signature

@@ -12,7 +12,7 @@ from seq2x.errors import UsageError, nearest
 from seq2x.types import Metric, Result
 
 from .base import TextMetric
-from .bleu import Bleu
+from .bleu import Bleu, TokenBleu
 from .bootstrap import Comparison, compared, evaluated, statistics
 from .choose import pick
 from .chrf import Chrf
@@ -25,6 +25,7 @@ __all__ = ["METRICS", "Comparison", "evaluate_pairs", "make", "paired", "perplex
 
 METRICS: Final[dict[str, type[TextMetric]]] = {
     "bleu": Bleu,
+    "bleu_tokens": TokenBleu,
     "chrf": Chrf,
     "ter": Ter,
     "exact_match": ExactMatch,

@@ -132,9 +132,9 @@ class Settings:
         0.0, "training", "decay of an exponential moving average of the weights; 0: none"
     )
     valid_steps: _Count | None = _setting(None, "training", "updates between validations")
-    valid_metric: Literal["auto", "bleu", "chrf", "exact_match", "cer", "wer", "word_errors", "loss"] = _setting(
-        "auto", "training", "which metric chooses best/ and stops early"
-    )
+    valid_metric: Literal[
+        "auto", "bleu", "bleu_tokens", "chrf", "exact_match", "cer", "wer", "per", "word_errors", "loss"
+    ] = _setting("auto", "training", "which metric chooses best/ and stops early")
     valid_beam_size: _Count = _setting(1, "training", "beam size at validation")
     early_stopping: _Zero = _setting(
         8, "training", "stop after so many validations without a better one; 0: never", harmless=True
