@@ -42,7 +42,7 @@ def test_sampling_refuses(name, value):
 def test_limits_grow_with_the_input():
     assert limits([1, 10, 100]).tolist() == [22, 40, 220]
     assert limits([1, 10, 100], ratio=1.5, extra=3, most=90).tolist() == [5, 18, 90]
-    assert limits([1, 10], max_length=7).tolist() == [8, 8]  # </s> is not one of the seven
+    assert limits([1, 10], max_length=7).tolist() == [7, 7]  # </s> is one of the seven
     assert limits([0], ratio=1.0, extra=0).tolist() == [1]
 
 

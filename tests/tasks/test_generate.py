@@ -1,6 +1,7 @@
 """Texts in, texts out: order, blanks, limits, scores, storage."""
 
 import dataclasses
+import json
 import math
 
 import numpy as np
@@ -13,6 +14,7 @@ from seq2x.errors import FolderError, OutOfMemory
 from seq2x.run import commit, load
 from seq2x.settings import Settings
 from seq2x.tasks import Generate, objective
+from seq2x.tasks.about import MODEL_FILE, TASK_FILE, About
 from seq2x.types import EOS
 
 from .conftest import LINES, make_task
@@ -93,11 +95,30 @@ def test_inputs_longer_than_the_model_reads_are_cut_and_flagged():
 
 def test_outputs_cut_by_their_limit_say_so():
     task = make_task()
-    bias = Settings(beam_size=2, max_length=3, min_length=3)
+    bias = Settings(beam_size=2, max_length=4, min_length=3)
     for prediction in task.predict(LINES, bias):
-        # What did not end has one more symbol, in the place of </s>.
+        # Four symbols at most: what ended has </s> as its fourth.
         assert len(prediction.ids) == 3 + (prediction.stopped == "length")
         assert prediction.truncated == (prediction.stopped == "length")
+
+
+def test_the_limit_grows_with_the_input_by_the_ratio_of_the_training_pairs():
+    task = make_task()
+    never_ends = Settings(beam_size=1, min_length=1000)
+    lengths = {}
+    for ratio in (2.0, 7.5):
+        task.about = dataclasses.replace(task.about, length_ratio=ratio)
+        (prediction,) = task.predict(["abc"], never_ends)
+        lengths[ratio] = len(prediction.ids)
+    assert lengths == {2.0: 4 * 2 + 20, 7.5: 4 * 7.5 + 20}  # three letters and </s>
+
+
+@pytest.mark.parametrize("ratio", [0, 0.0, -1.0, 1e9, "2", None, True])
+def test_a_hostile_length_ratio_is_refused(ratio):
+    files = make_task().about.to_files()
+    task = json.loads(files[TASK_FILE]) | {"length_ratio": ratio}
+    with pytest.raises(FolderError, match="length_ratio"):
+        About.from_files(files[MODEL_FILE], json.dumps(task).encode(), "run")
 
 
 def test_learned_positions_bound_the_output():

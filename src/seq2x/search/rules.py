@@ -93,12 +93,12 @@ def limits(
 ) -> np.ndarray[Any, np.dtype[np.int64]]:
     """How many symbols, `</s>` counted, each sentence may have: `[B]` int64, at least 1.
 
-    `max_length` symbols besides `</s>` if it is given; else `ratio * |X| + extra`, so that the limit grows with
+    `max_length` if it is given; else `ratio * |X| + extra`, so that the limit grows with
     the input, and at most `most` where a model cannot go further.
     """
     lengths = np.asarray(source_lengths, dtype=np.int64)
     if max_length is not None:
-        limit = np.full(lengths.shape, max_length + 1, dtype=np.int64)
+        limit = np.full(lengths.shape, max_length, dtype=np.int64)
     else:
         limit = np.ceil(lengths * ratio).astype(np.int64) + extra
     return np.clip(limit, 1, most)

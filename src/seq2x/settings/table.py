@@ -166,7 +166,9 @@ class Settings:
         0.0, "search", "weight of the end-of-sentence term |X|/|Y|", harmless=True
     )
     min_length: _Zero = _setting(0, "search", "symbols at least, </s> not counted", harmless=True)
-    max_length: _Count | None = _setting(None, "search", "symbols at most; none: grows with the input", harmless=True)
+    max_length: _Count | None = _setting(
+        None, "search", "symbols at most, </s> counted; none: grows with the input", harmless=True
+    )
     no_repeat_ngram_size: _Zero = _setting(0, "search", "no sequence of n symbols twice; 0: allowed", harmless=True)
     sample: bool = _setting(False, "search", "draw instead of searching", harmless=True)
     temperature: Annotated[float, Gt(0.0), Le(100.0)] = _setting(1.0, "search", "of sampling", harmless=True)

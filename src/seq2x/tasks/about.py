@@ -20,21 +20,26 @@ __all__ = ["MODEL_FILE", "TASK_FILE", "About", "metric_for"]
 MODEL_FILE = "model.json"
 TASK_FILE = "task.json"
 
+_MOST_RATIO = 1000.0  # a folder must not make a decoder run for hours on a short line
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
     """`shape`: the model's. `metric`: the one that fits the task, first in every report. `references`: "merge" if
     lines with the same source are one item with several right outputs. `search`: the settings of the search and data
     rooms that the run was trained with and that differ from the defaults; they are the defaults of its use.
+    `length_ratio`: target symbols per source symbol that nearly all training pairs keep to; where `max_length` is open,
+    an output may have that many times the symbols of its input, and some more.
     """
 
     shape: ModelShape
     metric: str = "exact_match"
     references: str = "each"
     search: Mapping[str, Any] = field(default_factory=dict)
+    length_ratio: float = 2.0
 
     @classmethod
-    def of(cls, settings: Settings, shape: ModelShape, targets: Sequence[str]) -> About:
+    def of(cls, settings: Settings, shape: ModelShape, targets: Sequence[str], length_ratio: float = 2.0) -> About:
         """What a run with `settings` stores; the metric follows from the validation `targets` if it is "auto"."""
         default = Settings()
         used = {
@@ -43,11 +48,23 @@ class About:
             if item.metadata["room"] == "search" or item.name in ("format", "columns")
         }
         changed = {name: value for name, value in used.items() if value != getattr(default, name)}
-        return cls(shape=shape, metric=metric_for(settings, targets), references=settings.references, search=changed)
+        return cls(
+            shape=shape,
+            metric=metric_for(settings, targets),
+            references=settings.references,
+            search=changed,
+            length_ratio=length_ratio,
+        )
 
     def to_files(self) -> dict[str, bytes]:
         """`model.json` and `task.json`, canonical."""
-        task = {"task": "generate", "metric": self.metric, "references": self.references, "search": dict(self.search)}
+        task = {
+            "task": "generate",
+            "metric": self.metric,
+            "references": self.references,
+            "search": dict(self.search),
+            "length_ratio": self.length_ratio,
+        }
         return {MODEL_FILE: dump_json(self.shape.to_json()), TASK_FILE: dump_json(task)}
 
     @classmethod
@@ -58,15 +75,18 @@ class About:
         values = parse_json(task, place)
         if (
             not isinstance(values, dict)
-            or values.keys() != {"task", "metric", "references", "search"}
+            or values.keys() != {"task", "metric", "references", "search", "length_ratio"}
             or values["task"] != "generate"
         ):
             raise FolderError(place, "it holds something else", "a generate task", "copy the run folder anew")
         metric, references, search = values["metric"], values["references"], values["search"]
         if not isinstance(metric, str) or references not in ("each", "merge") or not isinstance(search, dict):
             raise FolderError(place, "wrong values", "what seq2x writes", "copy the run folder anew")
+        ratio = values["length_ratio"]
+        if not isinstance(ratio, float) or not 0.0 < ratio <= _MOST_RATIO:
+            raise FolderError(place, f"length_ratio {ratio}", f"a number above 0, at most {_MOST_RATIO:g}")
         _check_search(search, place)
-        return cls(shape=shape, metric=metric, references=references, search=search)
+        return cls(shape=shape, metric=metric, references=references, search=search, length_ratio=ratio)
 
 
 def metric_for(settings: Settings, targets: Sequence[str]) -> str:

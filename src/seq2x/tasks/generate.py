@@ -235,7 +235,8 @@ class Generate:
         """`[B]`: how many symbols each output may have, `</s>` counted; learned positions end somewhere."""
         shapes = [member.about.shape for member in (self, *self.team)]
         bound = [shape.max_target_length + 1 for shape in shapes if shape.positions == "learned"]
-        return limits(lengths, max_length=settings.max_length, most=min(bound, default=None))
+        most = min(bound, default=None)
+        return limits(lengths, max_length=settings.max_length, ratio=self.about.length_ratio, most=most)
 
     def _prediction(self, found: Hypotheses, row: int, truncated: bool, n: int) -> Prediction:
         """Row `row` of `found`. A hypothesis that does not exist is left out."""

@@ -18,7 +18,7 @@ from seq2x.codecs.text import TextCodec
 from seq2x.data import Columns, Notes, merge, read, sniff
 from seq2x.data.check import check
 from seq2x.data.held_out import hold_out, write_examples
-from seq2x.data.store import data_fingerprint, open_store, store_key, write_store
+from seq2x.data.store import Store, data_fingerprint, open_store, store_key, write_store
 from seq2x.errors import DataError, FolderError
 from seq2x.models import build
 from seq2x.models.shape import ModelShape, shape_of
@@ -80,11 +80,11 @@ def prepare(
         source_codec, target_codec = _learn(train, settings)
     settings = _settle(settings, reasons, source_codec, target_codec)
     _say_plan(settings, reasons, source_codec, target_codec, say)
-    _write_stores(folder, train, valid, (source_codec, target_codec), settings, key, say)
+    store = _write_stores(folder, train, valid, (source_codec, target_codec), settings, key, say)
     shape = parent.shape(settings) if parent else _shape(settings, source_codec, target_codec)
     torch.manual_seed(seed_of(settings.seed, 0, 0, "init"))
     model = parent.model(shape) if parent else build(shape)
-    about = About.of(settings, shape, [e.targets[0] for e in valid])
+    about = About.of(settings, shape, [e.targets[0] for e in valid], _length_ratio(store))
     seen = Seen.of(train()).to_bytes()
     return Prepared(Generate(source_codec, target_codec, model, about), settings, reasons, {SEEN_FILE: seen})
 
@@ -160,7 +160,7 @@ def _split(data: _Source, settings: Settings, folder: Path) -> tuple[Callable[[]
         train: Callable[[], Iterator[Example]] = data.examples
         valid = data.other(settings.valid)
     else:
-        held = hold_out((e.source for e in data.examples()), settings.valid_size, settings.seed)
+        held = hold_out((e.source for e in data.examples()), settings.valid_size, settings.seed, str(data.paths[0]))
 
         def train() -> Iterator[Example]:
             return compress(data.examples(), ~held)
@@ -230,11 +230,15 @@ def _write_stores(
     settings: Settings,
     key: str,
     say: Callable[[str], None],
-) -> None:
-    """Tokenise, unless just this was tokenised before (a restart, or a crash since)."""
+) -> Store:
+    """Tokenise, unless just this was tokenised before (a restart, or a crash since); returns the training store."""
     limits = (settings.max_source_length, settings.max_target_length)
     key = store_key(key, *codecs, *limits, settings.references, settings.seed, settings.valid_size)
-    for part, examples in (("train", train), ("valid", lambda: iter(valid))):
+
+    def held_out() -> Iterator[Example]:
+        return iter(valid)
+
+    for part, examples in (("valid", held_out), ("train", train)):
         notes = Notes()
         try:
             store = open_store(store_folder(folder, part), key)
@@ -246,6 +250,13 @@ def _write_stores(
             say(f"{part}: {line}")
         tokens = int(np.sum(store.target_lengths, dtype=np.int64))
         say(f"{part}: {len(store):,} pairs, {tokens:,} target tokens")
+    return store
+
+
+def _length_ratio(store: Store) -> float:
+    """Target symbols per source symbol that 999 of 1,000 training pairs keep to; at least 2."""
+    ratios = np.asarray(store.target_lengths, np.float64) / np.maximum(store.source_lengths, 1)
+    return float(max(2.0, np.ceil(10.0 * np.quantile(ratios, 0.999)) / 10.0))
 
 
 def _shape(settings: Settings, source: TextCodec, target: TextCodec) -> ModelShape:
