@@ -182,7 +182,7 @@ GOOD = '{"source": "a", "target": "b"}'
         ("17", "a number"),
         ('{"source": "a"}', 'no key "target"; keys found: source'),
         ('{"source": "a", "target": null}', "holds null"),
-        ('{"source": "a", "target": 3}', "holds int"),
+        ('{"source": "a", "target": 3}', "holds a number"),
         ('{"source": "a", "target": "b", "x": NaN}', "NaN"),
         ('{"source": "a", "target": "b", "x": 1e999}', "beyond all bounds"),
         ('{"source": "a", "target": "b", "source": "c"}', "occurs twice"),

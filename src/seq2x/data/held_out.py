@@ -31,26 +31,30 @@ def valid_size(examples: int) -> int:
     return 0 if examples < 2 else min(_MOST, max(1, examples // 10))
 
 
-def hold_out(sources: Iterable[str], size: int | None = None, seed: int = 1) -> _Mask:
+def hold_out(sources: Iterable[str], size: int | None = None, seed: int = 1, where: str = "validation set") -> _Mask:
     """`[n]`, true for the lines held out: about `size` of them (none: `valid_size`), whole groups of equal sources.
 
     Groups are taken in the order of a keyed hash of their source (NFC, case and blanks aside). A group larger than a
-    quarter of `size` stays in training. Reads `sources` once, eight bytes a line. Raises DataError if all lines have
-    the same source, or too few are left to train on.
+    quarter of `size` stays in training. Reads `sources` once, eight bytes a line. Raises DataError, saying `where`, if
+    all lines have the same source, or too few are left to train on.
     """
     key = hashlib.blake2b(f"hold out {seed}".encode(), digest_size=16).digest()
     hashes = np.fromiter((_hash(source, key) for source in sources), np.uint64)
     wanted = valid_size(len(hashes)) if size is None else size
     _, group, counts = np.unique(hashes, return_inverse=True, return_counts=True)
     if len(counts) < 2 or wanted >= len(hashes):
-        found = f"{len(hashes):,} examples with {len(counts):,} different sources"
-        raise DataError("validation set", found, f"enough to hold out {max(wanted, 1):,}", "give one with --valid FILE")
+        found = f"{_plural(len(hashes), 'example')} with {_plural(len(counts), 'different source')}"
+        raise DataError(where, found, f"enough to hold out {max(wanted, 1):,}", "give one with --valid FILE")
     largest = max(1, wanted // 4)
     sizes = np.where(counts <= max(largest, counts.min()), counts, 0)
     taken = (sizes > 0) & (np.cumsum(sizes) <= max(wanted, counts.min()))
     if taken.all():
         taken[-1] = False
     return np.asarray(taken[group])
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def _hash(source: str, key: bytes) -> int:

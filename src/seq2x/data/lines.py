@@ -26,6 +26,7 @@ BadUtf8: TypeAlias = Literal["error", "skip"]
 
 MAX_LINE_BYTES = 1_000_000
 _BOM = b"\xef\xbb\xbf"
+_WESTERN = "«»‘’“”„‹›–—…•€£§°©®™·¿¡\xa0"  # beside letters, what cp1252 is used for; "ä½" is a torn Chinese character
 _SEPARATORS = re.compile("[\u2028\u2029\x85\x0b\x0c]")
 
 
@@ -161,7 +162,9 @@ def guess_encoding(piece: bytes) -> str:
             text = piece.decode(encoding)
         except UnicodeDecodeError:
             continue
-        if not any(0x80 <= ord(c) < 0xA0 or (ord(c) < 0x20 and c not in "\t\r") for c in text):
+        strange = any(0x80 <= ord(c) < 0xA0 or (ord(c) < 0x20 and c not in "\t\r") for c in text)
+        foreign = encoding == "cp1252" and any(not c.isascii() and not c.isalpha() and c not in _WESTERN for c in text)
+        if not strange and not foreign:
             return encoding
     return ""
 

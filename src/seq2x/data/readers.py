@@ -18,7 +18,7 @@ from seq2x.data.columns import Columns, Key
 from seq2x.data.lines import MAX_LINE_BYTES, BadUtf8, PathLike, count_lines, display, iter_lines
 from seq2x.data.notes import Notes
 from seq2x.data.read_error import ReadError
-from seq2x.data.records import parse_record
+from seq2x.data.records import kind_of, parse_record
 from seq2x.types import Example
 
 __all__ = ["Problem", "check_counts", "groups", "merge", "read", "read_inputs"]
@@ -195,8 +195,7 @@ def _texts(record: Mapping[str, Any], key: Key) -> list[str]:
     texts = value if isinstance(value, list) else [value]
     for text in texts:
         if not isinstance(text, str):
-            found = "null" if text is None else type(text).__name__
-            raise ValueError(f'"{key}" holds {found}; expected text')
+            raise ValueError(f'"{key}" holds {kind_of(text)}; expected text')
     return list(texts)
 
 

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any, NoReturn
 
-__all__ = ["parse_record"]
+__all__ = ["kind_of", "parse_record"]
 
 _DEPTH = 100  # nesting allowed in one record
 _BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
@@ -24,14 +24,15 @@ def parse_record(text: str) -> dict[str, Any]:
     except RecursionError as error:  # pragma: no cover (the depth is checked before)
         raise ValueError(f"nested deeper than {_DEPTH}") from error
     if not isinstance(value, dict):
-        raise ValueError(f'found {_kind(value)}, expected an object like {{"source": ..., "target": ...}}')
+        raise ValueError(f'found {kind_of(value)}, expected an object like {{"source": ..., "target": ...}}')
     if "\\u" in text:  # only an escape can bring half a pair into UTF-8 text
         _check_surrogates(value)
     return value
 
 
-def _kind(value: object) -> str:
-    names = {list: "an array", str: "a string", bool: "true or false", type(None): "null"}
+def kind_of(value: object) -> str:
+    """What a value of JSON is, in words."""
+    names = {dict: "an object", list: "an array", str: "a string", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")
 
 
