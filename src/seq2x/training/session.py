@@ -157,6 +157,10 @@ class Session:
         )
         files = self._task.to_files() | self._files | {STATE_FILE: pack(tensors)}
         commit(self._folder / "last", t.progress.step, files, about, keep_generations=2, kind="training")
+        try:
+            write_report(self._folder)
+        except OSError as error:  # all that matters is saved
+            t.log.say(f"warning: report.html is not up to date: {error}")
 
     def validate(self, t: Training) -> None:
         """Validate the averaged weights; the best so far become `best/`."""
@@ -173,7 +177,6 @@ class Session:
             p.stale += 1
         p.history.append([p.step, p.loss, found.loss, found.value])
         self._tell(t, found, better, time.monotonic() - begun)
-        write_report(self._folder)
 
     def _commit_best(self, t: Training, found: Validation) -> None:
         about = {
