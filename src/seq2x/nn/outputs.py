@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn import functional
 
 from seq2x import arrays
 from seq2x.types import PAD
 
 from .embedding import Embedding
 from .precision import matrix_dtype
+from .products import affine, product
 
 __all__ = ["VocabularyAnswer", "VocabularyOutput"]
 
@@ -132,9 +132,7 @@ class VocabularyAnswer:
 
     def all(self) -> Tensor:
         """log p of every symbol, `[..., V]`: the only place where this tensor exists."""
-        return torch.log_softmax(functional.linear(self._rows(), self.weight, self.bias), -1).view(
-            *self.hidden.shape[:-1], -1
-        )
+        return torch.log_softmax(affine(self._rows(), self.weight, self.bias), -1).view(*self.hidden.shape[:-1], -1)
 
     def _rows(self) -> Tensor:
         """Hidden states `[R, D]` in the precision of the weights."""
@@ -164,7 +162,7 @@ class _Picked(torch.autograd.Function):
         step = _chunk_rows(len(weight), weight.element_size())
         for low in range(0, len(rows), step):
             part = slice(low, low + step)
-            logits = functional.linear(rows[part], weight, bias)
+            logits = affine(rows[part], weight, bias)
             picked[part] = logits.gather(1, ids[part, None]).squeeze(1)
             normaliser[part] = torch.logsumexp(logits, -1)
         ctx.save_for_backward(rows, weight, bias, ids, normaliser)
@@ -179,11 +177,11 @@ class _Picked(torch.autograd.Function):
         step = _chunk_rows(len(weight), weight.element_size())
         for low in range(0, len(rows), step):
             part = slice(low, low + step)
-            grad = functional.linear(rows[part], weight, bias).sub_(normaliser[part, None]).exp_()
+            grad = affine(rows[part], weight, bias).sub_(normaliser[part, None]).exp_()
             grad.mul_(grad_normaliser[part, None])
             grad.scatter_add_(1, ids[part, None], grad_picked[part, None])
-            torch.mm(grad, weight, out=grad_rows[part])
-            grad_weight.addmm_(grad.T, rows[part])
+            grad_rows[part] = product(grad, weight)
+            grad_weight += product(grad.T, rows[part])
             grad_bias += grad.sum(0)
         return grad_rows, grad_weight, grad_bias, None
 
@@ -216,7 +214,7 @@ class _SmoothedLoss(torch.autograd.Function):
         step = _chunk_rows(len(weight), rounded.element_size())
         for low in range(0, len(rows), step):
             part = slice(low, low + step)
-            logits = functional.linear(rounded[part], matrix, offset)
+            logits = affine(rounded[part], matrix, offset)
             here = ids[part, None]
             picked[part] = logits.gather(1, here).squeeze(1).to(exact)
             grad = torch.softmax(logits, -1)
@@ -228,8 +226,8 @@ class _SmoothedLoss(torch.autograd.Function):
             if weights is not None:
                 grad.mul_(weights[part, None])
             grad_bias += grad.sum(0, dtype=exact)
-            torch.mm(grad, matrix, out=grad_rows[part])
-            grad_weight += torch.mm(grad.T, rounded[part])
+            grad_rows[part] = product(grad, matrix)
+            grad_weight += product(grad.T, rounded[part])
         ctx.rows_dtype = rows.dtype
         return _finish(
             ctx, rows, weight, bias, weights, smoothing, normaliser, picked, grad_rows, grad_weight, grad_bias

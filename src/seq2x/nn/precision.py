@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .products import affine
+
 __all__ = ["linear", "matrix_dtype", "matrix_precision"]
 
 _DTYPE: ContextVar[torch.dtype | None] = ContextVar("matrix_dtype", default=None)
@@ -46,5 +48,5 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     dtype = _DTYPE.get()
     if dtype is None:
-        return functional.linear(x.to(weight.dtype), weight, bias)
+        return affine(x.to(weight.dtype), weight, bias)
     return functional.linear(x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype))
