@@ -167,7 +167,7 @@ def test_a_typo_in_a_path(tmp_path):
 
 REPAIRED = {
     # name of the row: (bytes in place of lines, options, what is said)
-    "B3 what others take for line ends": ("a\u2028b\x0b\x0cc\u0085\tok".encode(), [], ["1 x U+2028, U+2029", "x.tsv:7"]),
+    "B3 what others take for line ends": ("a\u2028b\x0b\x0cc\u0085\tok".encode(), [], ["1 x U+2028", "x.tsv:7"]),
     "B3 a carriage return": (b"a\rb\tok", [], ["carriage return"]),
     "B4 skipped": (b"a\xff\tb", ["--on-bad-utf8", "skip"], ["1 x line that is not UTF-8, skipped", "x.tsv:7"]),
     "B5 a byte order mark": (None, [], ["byte order mark"]),

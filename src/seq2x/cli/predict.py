@@ -34,6 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Read, decode, write; what was cut or skipped is counted on standard error."""
     from seq2x.data import Notes, read_inputs
     from seq2x.predict import load
+    from seq2x.settings import without_effect
 
     settings = given(arguments, "predict")
     if arguments.resume and arguments.out is None:
@@ -49,6 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
         ensemble=arguments.ensemble,
     )
     resolved = predictor.settings(**settings)
+    for idle in without_effect(resolved, settings):
+        streams.note(idle)
     notes = Notes()
     texts = iter([arguments.text]) if arguments.text is not None else read_inputs([arguments.file], notes)
     done = _cut_back(Path(arguments.out), resolved.window) if arguments.resume else 0

@@ -59,7 +59,10 @@ def inherit(settings: Settings, parent: Parent) -> Settings:
         "joint_vocab": task.source_codec.to_bytes() == task.target_codec.to_bytes(),
         "normalise": task.source_codec.vocabulary.normalise,
         "lower": task.source_codec.vocabulary.lower,
+        "vocab_size": task.source_codec.vocabulary.asked or None,
     }
+    if task.source_codec.units == task.target_codec.units:
+        found["units"] = task.source_codec.units
     default = Settings()
     for name, value in found.items():
         asked = getattr(settings, name)

@@ -17,7 +17,7 @@ from seq2x.errors import FolderError, UsageError
 from seq2x.models.shape import parameters
 from seq2x.plan import estimate_seconds
 from seq2x.run import Lock, commit, load
-from seq2x.settings import Settings, canonical, differences, dump_toml, resolve
+from seq2x.settings import Settings, canonical, differences, dump_toml, resolve, without_effect
 from seq2x.tasks.device import pick_device
 from seq2x.training.distributed import World, joined
 from seq2x.training.log import Log, duration
@@ -117,6 +117,7 @@ def _train_seeds(request: _Request) -> RunInfo:
 def _train(request: _Request) -> RunInfo:
     if request.asked.threads:
         torch.set_num_threads(request.asked.threads)
+    pick_device(request.asked.device)  # one that is absent is said before any work
     with joined() as world:
         folder = request.folder
         if world.leader:
@@ -130,13 +131,13 @@ def _train(request: _Request) -> RunInfo:
             saved = load(folder / "last", fallback=True)
             settings = _resumed_settings(saved.about, request, log)
             session = open_session(folder, saved, settings, request.asked, world, log, signals)
-            begun = time.monotonic()
+            begun, progress = time.monotonic(), session.training.progress
+            before = progress.step
             try:
                 reason = run(session.training)
             finally:
                 log.close()
-            progress = session.training.progress
-            _say_end(request, progress, settings, reason, log)
+            _say_end(request, progress, settings, reason, progress.step == before, log)
             return RunInfo(
                 folder=folder,
                 metric=settings.valid_metric,
@@ -194,6 +195,8 @@ def _begin(request: _Request, world: World, log: Log) -> None:
     data = fingerprint(request.paths, asked)
     prepared = prepare(request.paths, asked, folder, log.say, request.from_run, data)
     settings = prepared.settings
+    for idle in _without_effect(asked, settings):
+        log.say(f"warning: {idle}")
     rate = _try_out(request, prepared, world, log)
     weights = parameters(prepared.task.about.shape)
     seconds, why = estimate_seconds(settings, weights, rate)
@@ -203,6 +206,12 @@ def _begin(request: _Request, world: World, log: Log) -> None:
     about = about_of(asked, settings, data, Progress(), 0.0, str(request.from_run or ""), world.size)
     files = prepared.task.to_files() | prepared.extra
     commit(folder / "last", 0, files, about, keep_generations=2, kind="training")
+
+
+def _without_effect(asked: Settings, settings: Settings) -> list[str]:
+    """What was asked for and changes nothing, beside what was asked for or has been planned."""
+    sides = ("source_units", "target_units", "encoder_layers", "decoder_layers")  # planned from the one for both
+    return without_effect(replace(settings, **{name: getattr(asked, name) for name in sides}), plain_settings(asked))
 
 
 def _try_out(request: _Request, prepared: Prepared, world: World, log: Log) -> float | None:
@@ -254,8 +263,11 @@ def _resumed_settings(about: Mapping[str, Any], request: _Request, log: Log) -> 
     return replace(settings, **changed)
 
 
-def _say_end(request: _Request, progress: Progress, settings: Settings, reason: str, log: Log) -> None:
-    log.say(f"finished: {reason}")
+def _say_end(request: _Request, progress: Progress, settings: Settings, reason: str, idle: bool, log: Log) -> None:
+    """Why it is over; `idle`: it was before it began, so also how to go on."""
+    done = progress.step >= (settings.max_steps or 0)
+    more = "a larger --max-steps" if done else "--early-stopping 0 --allow-change early_stopping"
+    log.say(f"already finished: {reason} ({more} goes on)" if idle else f"finished: {reason}")
     if progress.best is not None:
         best = f"{settings.valid_metric} {progress.best:.2f} at step {progress.best_step:,}"
         log.say(f"best: {best} -> {request.folder / 'best'}")
