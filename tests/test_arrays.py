@@ -63,6 +63,8 @@ def test_top_of_many_long_rows_is_topk():
     assert torch.equal(values, expected.values) and torch.equal(ids, expected.indices)
     check(x.numpy(), 10)
     check(np.zeros((30, 6000), dtype=np.float32), 10)  # all ties
+    zeros = np.where(np.arange(700) % 2, 0.0, -0.0).astype(np.float32)[None]
+    check(zeros, 8)  # equal numbers, different bits
 
 
 def test_top_of_half_precision():

@@ -45,7 +45,9 @@ def same(a, b, rows_a, rows_b, exact=True):
 
 
 @pytest.mark.parametrize("seed", range(12))
-@pytest.mark.parametrize("rules", [FULL, dataclasses.replace(FULL, stop="bound"), Rules(beam_size=1), Rules()])
+@pytest.mark.parametrize(
+    "rules", [FULL, dataclasses.replace(FULL, stop="bound"), Rules(beam_size=1, coverage_beta=0.3), Rules()]
+)
 def test_a_sentence_does_not_see_its_neighbours(seed, rules):
     """Some end at once, some never: the batch shrinks at many steps. Each is as alone, in any order."""
     draw = np.random.default_rng(seed)
@@ -110,6 +112,16 @@ def test_first_stops_where_bound_goes_on():
     assert first.tokens[0, 0].tolist() == [EOS]
     assert bound.tokens[0, 0].tolist() == [3, 3, 3, EOS]
     assert first.scores[0, 0] == pytest.approx(np.log(0.6)) and bound.scores[0, 0] == pytest.approx(np.log(0.4) / 4)
+
+
+@pytest.mark.parametrize(("start", "tokens"), [(-3.9, [3, 3, 3, EOS]), (-4.1, [EOS])])
+def test_the_bound_is_sharp(start, tokens):
+    """`</s>` at once scores -1; what lives can reach `start / 4`, and does."""
+    ends, goes = np.exp(-1.0), np.exp(start)
+    steps = logs([1 - ends - goes, 0, ends, goes], [0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 1, 0])
+    decoder = fixed(steps)
+    found = search(decoder, 1, [1], [4], Rules(beam_size=1, length_penalty="average", stop="bound"))
+    assert found.tokens[0, 0].tolist() == tokens
 
 
 def test_an_end_outside_the_first_k_does_not_count():
@@ -181,8 +193,14 @@ def test_damage_in_a_dead_row_is_nobodys():
 
 
 def test_coverage_needs_attention():
-    with pytest.raises(UsageError, match="attention"):
+    with pytest.raises(UsageError, match="coverage_beta: "):
         search(fixed(logs([0, 0, 1.0])), 1, [1], [4], Rules(coverage_beta=1.0))
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_attention_that_is_not_there_is_none(beam_size):
+    found = search(fixed(logs([0, 0, 1.0])), 1, [1], [4], Rules(beam_size=beam_size), None, frozenset({"attention"}))
+    assert found.attention is None and found.tokens.tolist() == [[[EOS]]]
 
 
 @pytest.mark.parametrize("rules", [Rules(), Rules(beam_size=1)])

@@ -68,7 +68,7 @@ def beam_search(
     while True:
         length = drive.length + 1
         drive.step()
-        attention_BKS = drive.attention() if "attention" in asked else None
+        attention_BKS = drive.attention(rules.coverage_beta > 0) if "attention" in asked else None
         if rules.coverage_beta:
             beams.cover(attention_BKS)
         best, bad_B = beams.extend(*drive.candidates(2 * K))

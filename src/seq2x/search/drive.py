@@ -77,11 +77,13 @@ class Drive:
         alone_Nc = xp.where(first_c, log_p_N[:, None], -np.inf)
         return xp.where(free_N1, values_Nc, alone_Nc), xp.where(free_N1, ids_Nc, symbol_N[:, None])
 
-    def attention(self) -> Array:
-        """`[B,K,S]` of this step. Raises `UsageError` if the decoder has none."""
+    def attention(self, needed: bool) -> Array | None:
+        """`[B,K,S]` of this step, None if the decoder has none. Raises `UsageError` if it is `needed`."""
         attention_NS = self.answer.attention
         if attention_NS is None:
-            raise UsageError("attention", "this model has none to show", "", "leave coverage_beta at 0")
+            if needed:
+                raise UsageError("coverage_beta", "this model has no attention to count", "", "leave it at 0")
+            return None
         return self.here(attention_NS).reshape(len(self.rows_B), self.beams, -1)
 
     def advance(self, symbol_BK: Array, parent_BK: Array) -> None:

@@ -46,7 +46,11 @@ def coverage_term(attended_XS: Array, source_lengths_X1: Array, rules: Rules) ->
 
 
 def end_term(lengths: Array, source_lengths: Array, rules: Rules) -> Array:
-    """ep(X,Y) = gamma * |X| / |Y| (documentation of OpenNMT Lua, "End of sentence normalization")."""
+    """ep(X,Y) = gamma * |X| / |Y| (documentation of OpenNMT Lua, "End of sentence normalization").
+
+    Added to the score as it stands here: of two outputs alike in all else the shorter gets more. Use it against
+    outputs that run on; the length penalty is what works against short ones.
+    """
     return rules.eos_gamma * float64(source_lengths) / lengths
 
 

@@ -64,7 +64,7 @@ def roll(
     while True:
         length = drive.length + 1
         drive.step()
-        attention_BKS = drive.attention() if show or cover else None
+        attention_BKS = drive.attention(cover) if show or cover else None
         if cover:
             covered = float64(attention_BKS) * rows.going[:, :, None] + (0.0 if covered is None else covered)
             whole_covered = covered if whole_covered is None else whole_covered
