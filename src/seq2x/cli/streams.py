@@ -75,14 +75,23 @@ class Lines:
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise StorageError(self._name, f"cannot be written ({_reason(error)})") from error
+            if not self._own:
+                abandon()
+            raise self._refused(error) from error
 
     def __enter__(self) -> Lines:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._own:
-            self._file.close()
+        if not self._own:
+            return
+        try:
+            self._file.close()  # tries once more to write what could not be written
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def _refused(self, error: OSError) -> StorageError:
+        return StorageError(self._name, f"cannot be written ({_reason(error)})")
 
 
 def standard_input() -> BinaryIO:
@@ -115,7 +124,7 @@ def fail(code: int, text: str, hint: str = "") -> None:
 
 
 def abandon() -> None:
-    """After a closed pipe: let the interpreter's own last flush go nowhere."""
+    """After a closed pipe or a full disk: let the interpreter's own last flush go nowhere."""
     try:
         number = sys.stdout.fileno()
     except (AttributeError, OSError, ValueError):  # no real file behind it: an embedding program, a test

@@ -37,6 +37,7 @@ from seq2x.types import EOS, Codec, Example
 __all__ = ["Store", "data_fingerprint", "open_store", "store_key", "write_store"]
 
 _VERSION = 1
+_AGAIN = "train with --restart prepares it anew"
 _MANIFEST = "store.json"
 _PARTS = ("source.ids", "source.ends", "target.ids", "target.ends", "text", "text.ends", "lines", "set_aside")
 _AT_ONCE = 4096  # examples encoded together
@@ -280,27 +281,25 @@ def open_store(folder: Path, key: str | None = None) -> Store:
     try:
         about = parse_json(path.read_bytes(), str(path))
     except OSError as error:
-        raise FolderError(str(folder), "no prepared data here", _MANIFEST) from error
+        raise FolderError(str(folder), "no prepared data here", _MANIFEST, _AGAIN) from error
     try:
         tag, rows, files = str(about["tag"]), int(about["rows"]), dict(about["files"])
         sizes = {part: int(files[part]["size"]) for part in _PARTS}
         numbers = [int(about[name]) for name in ("set_aside", "source_size", "target_size")]
         version, found = about["format"], str(about["key"])
     except (KeyError, TypeError, ValueError) as error:
-        raise FolderError(str(path), "not the description of prepared data") from error
+        raise FolderError(str(path), "not the description of prepared data", todo=_AGAIN) from error
     if version != _VERSION:
-        raise FolderError(str(path), f"format {version}", f"format {_VERSION}", "prepare the data again")
+        raise FolderError(str(path), f"format {version}", f"format {_VERSION}", _AGAIN)
     if key is not None and found != key:
-        raise FolderError(str(folder), "prepared from other data or settings", todo="prepare the data again")
+        raise FolderError(str(folder), "prepared from other data or settings", todo=_AGAIN)
     if not _is_part(f"{tag}.text"):
-        raise FolderError(str(path), "not the description of prepared data")
+        raise FolderError(str(path), "not the description of prepared data", todo=_AGAIN)
     maps = {part: _map(folder / f"{tag}.{part}", sizes[part], part) for part in _PARTS}
     if sum(sizes.values()) <= _VERIFY:
         for part, data in maps.items():
             if hashlib.sha256(data.data).hexdigest() != files[part].get("sha256"):
-                raise FolderError(
-                    str(folder / f"{tag}.{part}"), "damaged (its sha256 differs)", todo="prepare the data again"
-                )
+                raise FolderError(str(folder / f"{tag}.{part}"), "damaged (its sha256 differs)", todo=_AGAIN)
     return _assemble(folder, found, rows, maps, numbers)
 
 
@@ -310,9 +309,7 @@ def _map(path: Path, size: int, part: str) -> npt.NDArray[Any]:
     try:
         found = path.stat().st_size if path.is_file() and not path.is_symlink() else -1
         if found != size or size % np.dtype(kind).itemsize:
-            raise FolderError(
-                str(path), f"{found} bytes" if found >= 0 else "missing", f"{size} bytes", "prepare the data again"
-            )
+            raise FolderError(str(path), f"{found} bytes" if found >= 0 else "missing", f"{size} bytes", _AGAIN)
         return np.memmap(path, kind, "r") if size else np.zeros(0, kind)
     except OSError as error:
         raise FolderError(str(path), f"cannot be read ({error.strerror})") from error
@@ -324,10 +321,10 @@ def _assemble(folder: Path, key: str, rows: int, maps: dict[str, npt.NDArray[Any
         ends = maps[f"{side}.ends"]
         found = np.diff(ends, prepend=0)
         if len(ends) != rows or (rows and (int(ends[-1]) != len(maps[f"{side}.ids"]) or found.min() < 1)):
-            raise FolderError(str(folder), f"the {side}s do not fit together", todo="prepare the data again")
+            raise FolderError(str(folder), f"the {side}s do not fit together", todo=_AGAIN)
         lengths[side] = found.astype(np.int32)
     if len(maps["text.ends"]) != 2 * rows or len(maps["lines"]) != rows:
-        raise FolderError(str(folder), "texts and rows do not fit together", todo="prepare the data again")
+        raise FolderError(str(folder), "texts and rows do not fit together", todo=_AGAIN)
     return Store(
         folder, key,
         maps["source.ids"], maps["source.ends"], lengths["source"],

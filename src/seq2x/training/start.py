@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from seq2x.errors import FolderError, UsageError
+from seq2x.errors import FolderError, StorageError, UsageError
 from seq2x.models.shape import parameters
 from seq2x.plan import estimate_seconds
 from seq2x.run import Lock, commit, load
@@ -115,6 +115,15 @@ def _train_seeds(request: _Request) -> RunInfo:
 
 
 def _train(request: _Request) -> RunInfo:
+    """One run; what the disk refuses names the folder where the system did not say which file it was."""
+    try:
+        return _work(request)
+    except OSError as error:
+        where, reason = error.filename or request.folder, error.strerror or str(error)
+        raise StorageError(str(where), reason.lower(), "", "free some space, or choose another --out") from error
+
+
+def _work(request: _Request) -> RunInfo:
     if request.asked.threads:
         torch.set_num_threads(request.asked.threads)
     pick_device(request.asked.device)  # one that is absent is said before any work
@@ -235,7 +244,7 @@ def _resumed_settings(about: Mapping[str, Any], request: _Request, log: Log) -> 
     """
     folder, where = request.folder, str(request.folder / "last")
     try:
-        before, settings = resolve(about["asked"], where), resolve(about["settings"], where)
+        before, settings = (resolve(dict(about[name]), where) for name in ("asked", "settings"))
         data, parent, step = str(about["data"]), str(about["parent"]), int(about["progress"]["step"])
     except (KeyError, TypeError, ValueError, UsageError) as error:
         raise FolderError(

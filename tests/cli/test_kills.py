@@ -1,0 +1,54 @@
+"""R1 on the real command: `seq2x train` killed ten times at random moments ends as if nothing had happened."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from tests.training.runs import content, leftovers
+
+from .conftest import pairs, write
+from .refusals import TINY
+
+KILLS = 10
+COMMAND = [*TINY, "--max-steps", "120", "--valid-steps", "30", "--save-seconds", "0.001", "--early-stopping", "0"]
+
+
+def start(folder, out):
+    command = [sys.executable, "-m", "seq2x", "train", folder / "train.tsv", "--out", out, *COMMAND]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
+
+
+def finish(folder, out):
+    process = start(folder, out)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err.decode()
+
+
+@pytest.mark.alone
+def test_ten_kills_leave_no_trace(tmp_path):
+    write(tmp_path / "train.tsv", pairs(60, 4))
+    finish(tmp_path, tmp_path / "reference")
+    expected = content(tmp_path / "reference")
+    assert set(expected) == {"last", "best", "metrics"} and len(expected["metrics"]) > 8
+
+    draw, killed, finished, out = random.Random(8), 0, 0, tmp_path / "run"
+    while killed < KILLS:
+        process = start(tmp_path, out)
+        process.stderr.readline()  # before it speaks it has only imported and changed nothing
+        time.sleep(draw.uniform(0.0, 0.5))
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+        killed += process.returncode == -signal.SIGKILL
+        if process.returncode == 0:  # it was faster than the signal: look, and begin again
+            finished += 1
+            assert content(out) == expected
+            shutil.rmtree(out)
+    finish(tmp_path, out)
+    assert content(out) == expected
+    assert leftovers(out) == []
