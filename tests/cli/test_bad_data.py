@@ -161,6 +161,7 @@ def test_b13_a_bomb(tmp_path):
 def test_a_typo_in_a_path(tmp_path):
     for path in ("good.tvs", "god.tsv"):
         refused(["train", _good(tmp_path).with_name(path), "--out", tmp_path / "r"], 3, "no such file", "good.tsv?")
+    assert not (tmp_path / "r").exists()
 
 
 # ------------------------------------------------------------------ repaired, counted, reported

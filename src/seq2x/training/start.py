@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from seq2x.data import sniff
 from seq2x.errors import FolderError, StorageError, UsageError
 from seq2x.models.shape import parameters
 from seq2x.plan import estimate_seconds
@@ -130,6 +131,7 @@ def _work(request: _Request) -> RunInfo:
     with joined() as world:
         folder = request.folder
         if world.leader:
+            _look(request)
             _make_folder(folder)
         log = Log(folder if world.leader else None, quiet=request.quiet or not world.leader)
         lock = Lock(folder) if world.leader else contextlib.nullcontext()
@@ -159,6 +161,14 @@ def _work(request: _Request) -> RunInfo:
 
 
 # ------------------------------------------------------------------ fresh or resumed
+
+
+def _look(request: _Request) -> None:
+    """A fresh run whose data is not there, or is no data, leaves no folder behind."""
+    asked = request.asked
+    if not (request.folder / "last" / "manifest.json").exists():
+        for paths in (request.paths, *([(asked.valid,)] if asked.valid else [])):
+            sniff(paths, asked.format, asked.columns, max_line_bytes=asked.max_line_bytes)
 
 
 def _make_folder(folder: Path) -> None:
@@ -259,13 +269,14 @@ def _resumed_settings(about: Mapping[str, Any], request: _Request, log: Log) -> 
             log.say(f"{name}: {getattr(settings, name)} -> {new}")
             changed |= {} if new is None else {name: new}
         else:
+            old, new = ("auto" if value is None else value for value in (old, new))
             wrong.append(f"{name} was {old}, now {new}" + ("" if harmless else " (cannot change in a run)"))
     if data != fingerprint(request.paths, request.asked):
         wrong.append("the data is not the same")
     if parent != str(request.from_run or ""):
         wrong.append(f"it began from {parent or 'scratch'}")
     if wrong:
-        todo = "choose another --out, --restart to begin anew, or --allow-change NAME for harmless settings"
+        todo = "give the same, choose another --out, --restart to begin anew, or --allow-change NAME if it is harmless"
         raise UsageError("out", f"{folder} holds another run: {'; '.join(wrong)}", "the same settings and data", todo)
     if step:
         log.say(f"resumed at step {step:,}")
