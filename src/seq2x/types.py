@@ -162,7 +162,11 @@ class Answer(Protocol):
         ...
 
     def sample(
-        self, uniform: Array, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0,
+        self,
+        uniform: Array,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
         forbid: Array | None = None,
     ) -> tuple[Array, Array]:
         """One draw per row by inverse CDF of `uniform` `[N]` in [0,1): (log p `[N]` of the model itself, ids `[N]`).

@@ -26,7 +26,7 @@ ATTENTION: Want = frozenset({"attention"})
 K = 3
 
 
-class Exempt(Exception):  # noqa: N818 - not an error
+class Exempt(Exception):
     """A contract that does not concern this shape."""
 
 

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Sequence
 from types import ModuleType
 
+from seq2x.allocator import keep_memory
 from seq2x.cli import check, compare, demo, doctor, evaluate, info, predict, score, streams, train
 from seq2x.cli.parser import Parser, add_common, reject_unknown
 from seq2x.errors import OutOfMemory, Seq2xError, StorageError, UsageError, nearest
@@ -33,6 +34,9 @@ COMMANDS: dict[str, ModuleType] = {
     "doctor": doctor,
 }
 """Every command: a module with `HELP`, `add(parser)` and `run(arguments) -> exit code`."""
+
+_COMPUTING = frozenset({"demo", "train", "predict", "evaluate", "score", "compare"})
+"""Commands that allocate large tensors again and again."""
 
 _INTRODUCTION = """\
 usage: seq2x COMMAND ...
@@ -96,6 +100,8 @@ def _dispatch(arguments: list[str]) -> int:
     known, rest = parser.parse_known_args(arguments)
     if rest:
         raise UsageError(f"seq2x {name}", f'unexpected "{rest[0]}"', todo=f'"seq2x {name} --help" shows what there is')
+    if name in _COMPUTING:
+        keep_memory()
     code: int = COMMANDS[name].run(known)
     return code
 

@@ -27,7 +27,7 @@ from seq2x.training.state import Progress, Tally
 __all__ = ["Interrupted", "Training", "log_steps", "rate_of", "run", "update"]
 
 
-class Interrupted(Exception):  # noqa: N818 (it is no error)
+class Interrupted(Exception):
     """A signal came during a validation: what it had done is forgotten, and done again on resume."""
 
 

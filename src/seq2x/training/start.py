@@ -166,9 +166,11 @@ def _work(request: _Request) -> RunInfo:
 def _look(request: _Request) -> None:
     """A fresh run whose data is not there, or is no data, leaves no folder behind."""
     asked = request.asked
-    if not (request.folder / "last" / "manifest.json").exists():
-        for paths in (request.paths, *([(asked.valid,)] if asked.valid else [])):
-            sniff(paths, asked.format, asked.columns, max_line_bytes=asked.max_line_bytes)
+    with contextlib.suppress(OSError, ValueError):  # a path that cannot be is refused when the folder is made
+        if (request.folder / "last" / "manifest.json").exists():
+            return
+    for paths in (request.paths, *([(asked.valid,)] if asked.valid else [])):
+        sniff(paths, asked.format, asked.columns, max_line_bytes=asked.max_line_bytes)
 
 
 def _make_folder(folder: Path) -> None:
