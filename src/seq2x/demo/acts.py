@@ -38,7 +38,7 @@ SETTINGS: dict[str, Any] = {
     "lr_scheduler": "cosine",
     "batch_tokens": 4400,
     "max_steps": 250,
-    "valid_steps": 50,
+    "valid_steps": 25,
     "valid_size": 200,
     "early_stopping": 0,
     "beam_size": 1,

@@ -1,0 +1,14 @@
+"""`python -m benchmarks`: what there is to measure, and what it needs."""
+
+import importlib.util
+import os
+
+MISSING = "" if importlib.util.find_spec("transformers") else "   (transformers is not installed: fewer contenders)"
+DATA = "" if os.environ.get("SEQ2X_DATA") else "   (SEQ2X_DATA is not set: no data)"
+
+print(f"""\
+python -m benchmarks.training               training speed beside its peers{DATA}{MISSING}
+python -m benchmarks.decoding RUN           decoding speed beside transformers, same weights{DATA}{MISSING}
+python -m benchmarks.check_cost             time and memory of check, store and start-up by corpus size
+
+Results, with commands and versions: benchmarks/results.md""")
