@@ -107,6 +107,25 @@ def test_all_bad_lines_are_listed(tmp_path):
     assert next(f for f in check([path]).findings if f.code == "record").count == 2
 
 
+def test_all_bad_lines_are_counted_and_the_first_are_placed(tmp_path):
+    path = write(tmp_path, "".join(f"s {i}\tt {i}\n" for i in range(5000)) + "no TAB\n" * 2500)
+    (found,) = check(path).errors
+    assert found.code == "columns" and found.count == 2500 and found.text.startswith("2,500 records")
+    assert [place.line for place in found.places] == list(range(5001, 5011))
+
+
+def test_what_stands_before_a_line_that_ends_the_reading_is_checked(tmp_path):
+    path = write(tmp_path, "".join(f"s {i}\tt {i}\n" for i in range(3000)) + "x" * 600_000 + "\ty\n")
+    report = check(path, max_line_bytes=300_000)
+    assert report.facts["pairs"] == 3000 and report.codes == ("long_line",)
+
+
+def test_a_column_named_by_a_header_wider_than_the_data(tmp_path):
+    path = write(tmp_path, "a\tb\tc\n" + "x\ty\n" * 20)
+    (found,) = check(path, columns="source=a,target=c").findings
+    assert found.severity == "error" and "found 2 columns; expected at least 3" in found.text
+
+
 def test_bad_utf8_may_be_allowed(tmp_path):
     path = write(tmp_path, b"".join(b"source %d\ttarget %d\n" % (i, i) for i in range(20)) + b"\xff\t\n")
     assert check([path]).exit_code == 3 and check([path], on_bad_utf8="skip").exit_code == 0
@@ -229,6 +248,8 @@ def test_fix_refuses(tmp_path):
     path = write(tmp_path, "\ufffd\tb\n")
     with pytest.raises(UsageError, match="one of the inputs"):
         fix([path], path, tmp_path / "log")
+    with pytest.raises(UsageError, match="read twice"):
+        fix(["-"], tmp_path / "clean.tsv", tmp_path / "log", format="tsv")
     with pytest.raises(DataError, match="nothing is left"):
         fix([path], tmp_path / "clean.tsv", tmp_path / "log")
 

@@ -264,6 +264,19 @@ def test_standard_input_has_to_be_said(monkeypatch):
     assert [e.targets for e in read(["-"], sniff(["-"], "jsonl", "source=x,target=y"))] == [("b",)]
 
 
+def test_standard_input_has_no_names():
+    with pytest.raises(UsageError, match='column "a" of standard input.*its number'):
+        sniff(["-"], "tsv", "source=a,target=b")
+
+
+@pytest.mark.parametrize("format", ["tsv", "lines", "jsonl"])
+def test_a_target_has_to_be_said(tmp_path, format):
+    one, two = write(tmp_path, GOOD + "\ta\n", "one"), write(tmp_path, "a\tb\n", "two")
+    for paths in ([one, two] if format == "lines" else [one]), ["-"]:
+        with pytest.raises(UsageError, match="no target column"):
+            sniff(paths, format, "source=1")
+
+
 def test_what_cannot_be(tmp_path):
     path = write(tmp_path, "a\tb\n")
     for paths, options in [([], {}), ([path], {"format": "lines"}), ([path], {"columns": "source=1"})]:

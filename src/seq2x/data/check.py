@@ -10,6 +10,7 @@ that is quoted.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -76,28 +77,33 @@ class _Survey:
         self.columns, self.on_bad_utf8, self.max_line_bytes, self.limits = columns, on_bad_utf8, max_line_bytes, limits
         self.corpus, self.notes = Corpus(), Notes()
         self.worst = [Worst() for _ in RULES]
-        self.failures: list[ReadError] = []
-        self.failed = 0
+        self.failures: dict[str, list[ReadError]] = {}  # by code, the first of each
+        self.failed: Counter[str] = Counter()
         self.characters = [0, 0]
         self.symbols: set[str] = set()  # of the targets, until there are two
 
     def read(self, paths: Sequence[PathLike]) -> None:
         for number, group in enumerate(groups(paths, self.columns)):
-            examples = read(
+            examples = self._examples(group)
+            while some := list(islice(examples, _AT_ONCE)):
+                self._add(number, some)
+        self.corpus.close()
+
+    def _examples(self, group: Sequence[PathLike]) -> Iterator[Example]:
+        """All that can be read, up to where nothing can any more."""
+        try:
+            yield from read(
                 group, self.columns, self.notes,
                 max_line_bytes=self.max_line_bytes, on_bad_utf8="skip", problem=self._problem,
             )  # fmt: skip
-            try:
-                while some := list(islice(examples, _AT_ONCE)):
-                    self._add(number, some)
-            except ReadError as error:  # the rest of this file cannot be read
-                self._problem(error)
-        self.corpus.close()
+        except ReadError as error:
+            self._problem(error)
 
     def _problem(self, error: ReadError) -> None:
-        self.failed += 1
-        if len(self.failures) < 1000:
-            self.failures.append(error)
+        self.failed[error.code] += 1
+        first = self.failures.setdefault(error.code, [])
+        if len(first) < WORST:
+            first.append(error)
 
     def _add(self, file: int, examples: list[Example]) -> None:
         rows = [(e.source, target, e.line) for e in examples for target in dict.fromkeys(e.targets)]
@@ -122,7 +128,7 @@ class _Survey:
 
     def findings(self, paths: Sequence[PathLike]) -> Iterator[Finding]:
         names = [display(group[0]) for group in groups(paths, self.columns)]
-        yield from _reading(self.failures)
+        yield from self._failures()
         yield from _noted(self.notes, self.on_bad_utf8)
         if not len(self.corpus):
             yield Finding(
@@ -143,26 +149,17 @@ class _Survey:
             text = f"{draft.count:,} pair{'s' * (draft.count != 1)} {draft.text}"
             yield Finding(draft.code, draft.severity, draft.count, text, draft.todo, told)
 
+    def _failures(self) -> Iterator[Finding]:
+        """Records that cannot be read, together by kind."""
+        for code, errors in self.failures.items():
+            count, error = self.failed[code], errors[0]
+            first = error.found + (f"; expected {error.expected}" if error.expected else "")
+            text = f"{count:,} record{'s' * (count != 1)} that cannot be read, first: {first}"
+            yield Finding(code, "error", count, text, places=tuple(Place(e.file, e.line) for e in errors))
+
     def _places(self, numbers: Sequence[int]) -> list[tuple[int, int]]:
         """(file, line) of pairs."""
         return [(int(self.corpus["file"][i]), int(self.corpus["line"][i])) for i in numbers]
-
-
-def _reading(failures: Sequence[ReadError]) -> Iterator[Finding]:
-    """Records that cannot be read, together by kind."""
-    by_code: dict[str, list[ReadError]] = {}
-    for error in failures:
-        by_code.setdefault(error.code, []).append(error)
-    for code, errors in by_code.items():
-        places = tuple(Place(error.file, error.line) for error in errors[:WORST])
-        first = f"{errors[0].found}" + (f"; expected {errors[0].expected}" if errors[0].expected else "")
-        yield Finding(
-            code,
-            "error",
-            len(errors),
-            f"{len(errors):,} record{'s' * (len(errors) != 1)} that cannot be read, first: {first}",
-            places=places,
-        )
 
 
 _NOTED: tuple[tuple[str, Severity, str, str], ...] = (

@@ -56,9 +56,12 @@ def fix(
     Repaired: control and zero-width characters and byte order marks go, blanks at the ends go, text becomes NFC.
     Left out: records that cannot be read, pairs with an empty side, text with U+FFFD, exact repetitions of a pair
     (not where they are more than a tenth: then they say how often something occurs). Several different targets of
-    one source are several right answers and stay. Further columns are not copied. Raises DataError, StorageError.
+    one source are several right answers and stay. Further columns are not copied. Raises DataError, StorageError,
+    and UsageError for standard input, which cannot be read twice.
     """
-    if any(Path(path).resolve() in (out.resolve(), log.resolve()) for path in paths if str(path) != "-"):
+    if "-" in map(str, paths):
+        raise UsageError("fix", "standard input", "a file: it is read twice", "save it to a file first")
+    if any(Path(path).resolve() in (out.resolve(), log.resolve()) for path in paths):
         raise UsageError(str(out), "is one of the inputs", "a new file")
     found = sniff(paths, format, columns, max_line_bytes=max_line_bytes)
     repeats = _repeats(paths, found, max_line_bytes)

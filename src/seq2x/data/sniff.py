@@ -34,6 +34,8 @@ def sniff(
     if not paths:
         raise UsageError("files", "none given", "a TSV file, a JSONL file, or a source file and a target file")
     asked = parse_columns(columns)
+    if asked is not None and not asked[1]:
+        raise UsageError("columns", "no target column", "source=... and target=...")
     if "-" in map(str, paths):
         return _unseen(format, asked)
     heads = [_head(path, max_line_bytes) for path in paths]
@@ -72,7 +74,12 @@ def _unseen(format: str, asked: tuple[tuple[Key, ...], tuple[Key, ...]] | None) 
     source, targets = asked or ((1,), (2,))
     if format == "jsonl":
         return Columns("jsonl", source, targets, reasons=("as told",))
-    width = max(int(key) for key in (*source, *targets) if isinstance(key, int))
+    for key in (*source, *targets):
+        if isinstance(key, str):
+            raise UsageError(
+                "columns", f'column "{key}" of standard input', "its number: no header row can be looked up"
+            )
+    width = max(map(int, (*source, *targets)))
     return Columns("tsv" if format == "tsv" else "lines", source, targets, width=width, reasons=("as told",))
 
 
@@ -153,8 +160,6 @@ def _tsv(
         reasons += (f"{name}:1 is a header row: {', '.join(names)}",)
     if asked is not None:
         source, targets = (tuple(_number(key, names, width, name) for key in keys) for keys in asked)
-        if not targets:
-            raise UsageError("columns", "no target column", "source=... and target=...")
         return Columns("tsv", source, targets, width, header, names, (*reasons, _said(source, targets, "as told")))
     if roles is not None:
         source = tuple(i for i, role in enumerate(roles, 1) if role == "source")
@@ -190,7 +195,7 @@ def _number(key: Key, names: Sequence[str], width: int, name: str) -> Key:
         if key not in names:
             found = ", ".join(names) if names else "no header row in line 1"
             raise ReadError("columns", name, 1, f'no column "{key}"; found {found}', todo="check --columns")
-        return names.index(key) + 1
+        key = names.index(key) + 1
     if key > width:
         raise ReadError(
             "columns", name, 1, f"found {width} column{'s' * (width > 1)}", f"at least {key}, as --columns says"
