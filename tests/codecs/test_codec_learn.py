@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections import Counter
+
 from seq2x.codecs import TextCodec
 from seq2x.codecs import learn as learning
 
@@ -23,6 +25,17 @@ def test_words_seen_once_are_forgotten_where_there_are_too_many(monkeypatch):
     words = TextCodec.learn(lines, "word").vocabulary.pieces
     assert words[0] == "often"
     assert len(words) <= 101
+
+
+def test_no_more_words_are_counted_than_there_is_room_for(monkeypatch):
+    """Words seen twice would stay for ever: memory would grow, and every further line would count them all anew."""
+    monkeypatch.setattr(learning, "_MANY", 100)
+    made = []
+    monkeypatch.setattr(learning, "Counter", lambda *items: made.append(1) or Counter(*items))
+    lines = [f"often word{i} word{i} word{i}" for i in range(1000)]
+    words = TextCodec.learn(lines, "word").vocabulary.pieces
+    assert words[0] == "often" and len(words) <= 101
+    assert len(made) < 100
 
 
 def test_thinning_keeps_what_matters(monkeypatch):

@@ -22,7 +22,7 @@ _UNCOVERED = 1e-4  # share of the text's characters that may be left to bytes
 _CHARACTERS = 0.75  # share of a subword vocabulary that characters may take (Chinese)
 _LONGEST_PIECE = 16  # characters
 _ENOUGH = 20_000_000  # pretokens, counted with repetition; more teach nothing about pieces
-_MANY = 4_000_000  # different pretokens; then those seen once are forgotten
+_MANY = 4_000_000  # different pretokens; then the rarest are forgotten
 _STEP = 1e-4  # nats between the scores that the library gives to characters it could not estimate
 _DIGITS = 4  # of a stored log-probability: coarser than the noise of sums in another order
 
@@ -76,7 +76,19 @@ def _count(texts: Iterable[str], cut: Any) -> Counter[str]:
     for text in texts:
         counts.update(cut(text))
         if len(counts) > _MANY:
-            counts = Counter({item: n for item, n in counts.items() if n > 1})
+            counts = _without_rarest(counts, _MANY // 2)
+    return counts
+
+
+def _without_rarest(counts: Counter[str], most: int) -> Counter[str]:
+    """At most `most` of `counts`: those seen once are forgotten, then those seen twice, and so on.
+
+    Down to half of what made it necessary, so that it is seldom necessary again: cost stays linear, memory bounded.
+    """
+    least = 1
+    while len(counts) > most:
+        counts = Counter({item: n for item, n in counts.items() if n > least})
+        least += 1
     return counts
 
 
