@@ -48,7 +48,7 @@ def test_curves_place_points_inside_the_axes_and_drop_what_is_not_finite():
     assert first[0] < last[0] and first[1] < last[1]  # to the right, and downwards: a smaller loss stands lower
 
 
-@pytest.mark.parametrize("points", [[], [(5, 1.0)], [(0, 1.0), (9, 1.0)]])
+@pytest.mark.parametrize("points", [[], [(5, 1.0)], [(0, 1.0), (9, 1.0)], [(1, 1e20)], [(1, -1e300)]])
 def test_curves_without_a_range(points):
     ET.fromstring(curves_svg([Curve("flat", points)], "loss", unit=" %"))
 

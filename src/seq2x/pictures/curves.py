@@ -92,8 +92,9 @@ def _tick(y: float) -> str:
 
 
 def _range(values: list[float]) -> tuple[float, float]:
-    """Smallest and largest, never equal, so that a flat curve can be drawn."""
+    """Smallest and largest, never equal, so that a flat curve can be drawn, however large its value."""
     if not values:
         return 0.0, 1.0
     low, high = min(values), max(values)
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+    half = max(0.5, 1e-9 * abs(high))
+    return (low, high) if high > low else (low - half, high + half)
