@@ -265,7 +265,7 @@ def test_standard_input_has_to_be_said(monkeypatch):
 
 
 def test_standard_input_has_no_names():
-    with pytest.raises(UsageError, match='column "a" of standard input.*its number'):
+    with pytest.raises(UsageError, match=r'column "a" of standard input.*its number'):
         sniff(["-"], "tsv", "source=a,target=b")
 
 
