@@ -67,6 +67,21 @@ def test_top_of_many_long_rows_is_topk():
     check(zeros, 8)  # equal numbers, different bits
 
 
+@pytest.mark.parametrize(("V", "c"), [(7, 3), (7, 9), (700, 4), (6000, 10), (6000, 1)])
+def test_top_on_a_device_sends_nothing_there(V, c, monkeypatch):
+    """What the host sends, it waits for; the search asks for the best of each row at every step."""
+    monkeypatch.setattr(arrays, "on_host", lambda x: isinstance(x, np.ndarray))
+    x = torch.randn(5, V, generator=torch.Generator().manual_seed(1))
+    expected = reference(x.numpy(), c)
+    real = torch.as_tensor
+    monkeypatch.setattr(
+        torch, "as_tensor", lambda x, **to: real(x, **to) if torch.is_tensor(x) else pytest.fail("sent to the device")
+    )
+    values, ids = top(x, c)
+    np.testing.assert_array_equal(values.numpy(), expected[0])
+    np.testing.assert_array_equal(ids.numpy(), expected[1])
+
+
 def test_top_of_half_precision():
     x = torch.randn(3, 700).to(torch.bfloat16)
     values, ids = top(x, 5)

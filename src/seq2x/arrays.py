@@ -21,6 +21,7 @@ __all__ = [
     "is_torch",
     "like",
     "namespace",
+    "numbers",
     "on_host",
     "order",
     "take_along",
@@ -75,6 +76,15 @@ def like(x: Array, other: Array) -> Array:
     return torch.as_tensor(x, device=other.device)
 
 
+def numbers(count: int, other: Array) -> Array:
+    """0, 1, .. `count` - 1, int64, in the library and on the device of `other`.
+
+    Made there: what the host sends to a device, it waits for.
+    """
+    xp = namespace(other)
+    return xp.arange(count, device=other.device) if is_torch(other) else xp.arange(count)
+
+
 def copy(x: Array) -> Array:
     """A copy with its own memory."""
     return x.clone() if is_torch(x) else x.copy()
@@ -107,7 +117,7 @@ def top(x_NV: Array, c: int) -> tuple[Array, Array]:
     Rows are cut into blocks; the `c` blocks with the largest maxima (ties by the lower block) hold the `c` best:
     an element outside them would be preceded by the maxima of `c` blocks. Only those blocks are looked at
     closely, where value and position make one unique integer, so that any selection of the largest is stable.
-    Prefer it to `topk` where rows are long: about 3 times faster at 6,000 symbols, and equal from run to run.
+    Prefer it to `topk` where rows are long: 1.5 to 2 times faster at 6,000 symbols, and equal from run to run.
     """
     if c > x_NV.shape[1]:
         return _filled_up(x_NV, c)
@@ -124,7 +134,7 @@ def _filled_up(x_NV: Array, c: int) -> tuple[Array, Array]:
     values, ids = top(x_NV, V)
     missing = xp.zeros_like(values[:, :1]) - np.inf
     values = xp.concatenate([values, xp.broadcast_to(missing, (N, c - V))], -1)
-    return values, xp.concatenate([ids, like(np.zeros((N, c - V), dtype=np.int64), x_NV)], -1)
+    return values, xp.concatenate([ids, xp.broadcast_to(xp.zeros_like(ids[:, :1]), (N, c - V))], -1)
 
 
 def _first(x_NV: Array) -> Array:
@@ -156,7 +166,7 @@ def _best(x_NV: Array, c: int) -> Array:
         maxima_NC, blocks_NCS = to_numpy(maxima_NC), to_numpy(blocks_NCS)
     # Ascending, so that a lower position among the chosen is a lower id; the incomplete block always comes along.
     chosen_Nc = _ascending(_select(maxima_NC, c))
-    blocks_NW = blocks_NCS[like(np.arange(N)[:, None], chosen_Nc), chosen_Nc].reshape(N, c * size)
+    blocks_NW = blocks_NCS[numbers(N, chosen_Nc)[:, None], chosen_Nc].reshape(N, c * size)
     rest = like(x_NV[:, count * size :], blocks_NW)
     position = _select(namespace(blocks_NW).concatenate([blocks_NW, rest], -1), c)
     place = position // size
@@ -197,7 +207,7 @@ def _keys(x_NV: Array) -> Array:
     bits = xp.where(x_NV != x_NV, 0x7FFFFFFF, bits)
     keys = bits.long() if is_torch(bits) else bits.astype(np.int64)
     keys <<= 32
-    keys |= like(np.arange(x_NV.shape[1] - 1, -1, -1), x_NV)
+    keys |= x_NV.shape[1] - 1 - numbers(x_NV.shape[1], x_NV)
     return keys
 
 

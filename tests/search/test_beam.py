@@ -13,6 +13,7 @@ from seq2x.search import Rules, Sampling, sample, search
 from seq2x.search import beam as beam_module
 from seq2x.types import EOS
 
+from . import decoders
 from .decoders import RandomDecoder, fixed
 
 FIELDS = ("tokens", "lengths", "scores", "log_p", "stopped")
@@ -258,6 +259,30 @@ def test_search_among_tensors_as_on_a_device(seed, rules, monkeypatch):
     monkeypatch.setattr("seq2x.arrays.on_host", lambda x: False)
     same(search(decoder, memory, *arguments), expected, slice(None), slice(None))
     same(sample(decoder, memory, *arguments[:2], drawn, range(9)), samples, slice(None), slice(None))
+
+
+@pytest.mark.parametrize("rules", [FULL, dataclasses.replace(FULL, beam_size=1, n_best=1), Rules(stop="bound")])
+def test_no_step_sends_anything_to_the_device(rules, monkeypatch):
+    """What the host sends, it waits for: that is done at the start, and where the batch shrinks."""
+    monkeypatch.setattr("seq2x.search.drive.on_host", lambda x: False)
+    monkeypatch.setattr("seq2x.arrays.on_host", lambda x: False)
+    monkeypatch.setattr(decoders, "like", lambda x, other: torch.from_numpy(np.asarray(x)))
+    sent, real = [], torch.as_tensor
+    monkeypatch.setattr(torch, "as_tensor", lambda x, **to: real(x, **to) if torch.is_tensor(x) else _noted(sent, x))
+    counts = []
+    for longest in (4, 14):
+        decoder = RandomDecoder(1, V=15, library="torch")
+        memory = decoder.memory(range(4), [3] * 4, end=-50.0)
+        sent.clear()
+        search(decoder, memory, [3] * 4, [longest] * 4, rules, np.array([[3, 5, 4], [-1, -1, 6]] * 2))
+        assert len(decoder.steps) == longest
+        counts.append(len(sent))
+    assert counts[0] == counts[1] > 0
+
+
+def _noted(sent, x):
+    sent.append(x)
+    return torch.from_numpy(np.asarray(x))
 
 
 def test_one_number_is_read_per_step(monkeypatch):

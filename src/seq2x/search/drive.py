@@ -1,7 +1,7 @@
 """What every search does with a decoder: step it, constrain it, watch it, let finished sentences go.
 
 Small arrays `[B,K,c]` are worked on as numpy arrays wherever the decoder's are on the CPU (tensors there share
-their memory), else as tensors on the decoder's device, where nothing is read back but one number per step.
+their memory), else as tensors on the decoder's device, where a step sends nothing and reads back one number.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from seq2x.arrays import float64, like, namespace, on_host, order, to_numpy
+from seq2x.arrays import float64, like, namespace, numbers, on_host, order, to_numpy
 from seq2x.errors import DivergedError, UsageError
 from seq2x.search.constraints import Constraints
 from seq2x.search.rules import Rules, Sampling
@@ -72,7 +72,7 @@ class Drive:
             return values_Nc, ids_Nc
         xp = namespace(values_Nc)
         log_p_N = float64(self.here(self.answer.of(self.there(symbol_N.clip(0)))))
-        first_c = self.here(np.arange(values_Nc.shape[1])) == 0
+        first_c = numbers(values_Nc.shape[1], values_Nc) == 0
         free_N1 = symbol_N[:, None] < 0
         alone_Nc = xp.where(first_c, log_p_N[:, None], -np.inf)
         return xp.where(free_N1, values_Nc, alone_Nc), xp.where(free_N1, ids_Nc, symbol_N[:, None])
@@ -88,7 +88,7 @@ class Drive:
 
     def advance(self, symbol_BK: Array, parent_BK: Array) -> None:
         """Beam k of a sentence goes on from its beam `parent` with `symbol`."""
-        first_B1 = self.here(np.arange(len(self.rows_B)))[:, None] * self.beams
+        first_B1 = numbers(len(self.rows_B), parent_BK)[:, None] * self.beams
         origin_N, symbol_N = (first_B1 + parent_BK).reshape(-1), symbol_BK.reshape(-1)
         if self._constraints.needs_history:
             xp = namespace(symbol_N)
@@ -121,7 +121,7 @@ class Drive:
         self._state = self._state.keep(self.there(keep_B))
         self.rows_B = self.rows_B[keep_B]
         if self._constraints.needs_history:
-            kept_BK = keep_B[:, None] * self.beams + self.here(np.arange(self.beams))
+            kept_BK = keep_B[:, None] * self.beams + numbers(self.beams, keep_B)
             self._history_NT = self._history_NT[kept_BK.reshape(-1)]
         return keep_B
 

@@ -6,9 +6,7 @@ length of the source as the encoder read it, `</s>` counted.
 
 from __future__ import annotations
 
-import numpy as np
-
-from seq2x.arrays import float64, like, namespace
+from seq2x.arrays import float64, namespace, numbers
 from seq2x.search.rules import Rules
 from seq2x.types import Array
 
@@ -40,7 +38,7 @@ def coverage_term(attended_XS: Array, source_lengths_X1: Array, rules: Rules) ->
     positions at or after the source length do not count. The sum is floored at `COVERAGE_FLOOR`.
     """
     xp = namespace(attended_XS)
-    position_S = like(np.arange(attended_XS.shape[-1]), attended_XS)
+    position_S = numbers(attended_XS.shape[-1], attended_XS)
     logs = xp.log(attended_XS.clip(COVERAGE_FLOOR, 1.0))
     return rules.coverage_beta * xp.where(position_S < source_lengths_X1, logs, 0.0).sum(-1)
 
