@@ -105,6 +105,25 @@ def test_loss_never_holds_all_logits(monkeypatch):
     assert largest <= 64 * size
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_loss_on_a_device_is_the_same(weighted, monkeypatch):
+    """Padding stays in the rectangle there; the same code works on CPU tensors."""
+    (hidden, weight, bias), ids = _case()
+    ids[0, 1] = PAD
+    with torch.no_grad():
+        hidden[-1, -1], hidden[0, 1] = float("nan"), float("inf")
+    weights = torch.rand(ids.shape, dtype=torch.float64) if weighted else None
+    results = []
+    for device in (False, True):
+        if device:
+            monkeypatch.setattr("seq2x.arrays.on_host", lambda x: False)
+            monkeypatch.setattr(torch.Tensor, "nonzero", lambda x: pytest.fail("nonzero waits for the device"))
+        totals = VocabularyAnswer(hidden, weight, bias).losses(ids, 0.1, weights)
+        results.append((*totals, *torch.autograd.grad(totals[0], (hidden, weight, bias))))
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
 def test_loss_of_nothing_is_zero():
     (hidden, weight, bias), ids = _case()
     loss = VocabularyAnswer(hidden, weight, bias).loss(torch.full_like(ids, PAD), 0.1)

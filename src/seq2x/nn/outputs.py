@@ -6,7 +6,8 @@ for a chunk of rows at a time, small enough to stay in the processor's cache.
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -91,17 +92,8 @@ class VocabularyAnswer:
         with e = `smoothing` and `weights` `[...]` like `ids` (None: 1). Logits exist once per chunk: the gradient
         is computed while they are there, so the backward pass is two scalar multiplications.
         """
-        rows, ids = self.hidden.reshape(-1, self.hidden.shape[-1]), ids.reshape(-1)
-        if weights is not None:
-            weights = weights.reshape(-1)
-        if ids.device.type == "cpu":  # on other devices the host would have to wait for the count
-            kept = (ids != PAD).nonzero().squeeze(1)
-            if len(kept) < len(ids):
-                rows, ids = rows.index_select(0, kept), ids.index_select(0, kept)
-                weights = None if weights is None else weights.index_select(0, kept)
-        else:
-            valid = (ids != PAD).to(rows.dtype)
-            weights = valid if weights is None else weights * valid
+        rows = self.hidden.reshape(-1, self.hidden.shape[-1])
+        rows, ids, weights = _kept(rows, ids.reshape(-1), None if weights is None else weights.reshape(-1))
         totals: tuple[Tensor, Tensor] = _SmoothedLoss.apply(  # type: ignore[no-untyped-call]  # torch leaves it untyped
             rows, self.weight, self.bias, ids, weights, smoothing, matrix_dtype()
         )
@@ -112,7 +104,7 @@ class VocabularyAnswer:
         log_p = self.all()
         if bias is not None:
             log_p = log_p + bias
-        values, ids = arrays.top(log_p if forbid is None else arrays.without(log_p, forbid), c)
+        values, ids = arrays.top(log_p if forbid is None else arrays.without(log_p, forbid, own=True), c)
         return values, ids
 
     def sample(
@@ -124,11 +116,8 @@ class VocabularyAnswer:
         forbid: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """One draw per row `[N]` by inverse CDF of `uniform`: (log p of the model itself, ids); `seq2x.arrays.draw`."""
-        log_p = self.all()
-        ids: Tensor = arrays.draw(
-            log_p if forbid is None else arrays.without(log_p, forbid), uniform, temperature, top_k, top_p
-        )
-        return log_p.gather(1, ids[:, None]).squeeze(1), ids
+        log_p, ids = arrays.Table(self.all()).sample(uniform, temperature, top_k, top_p, forbid)
+        return log_p, ids
 
     def all(self) -> Tensor:
         """log p of every symbol, `[..., V]`: the only place where this tensor exists."""
@@ -137,6 +126,22 @@ class VocabularyAnswer:
     def _rows(self) -> Tensor:
         """Hidden states `[R, D]` in the precision of the weights."""
         return self.hidden.reshape(-1, self.hidden.shape[-1]).to(self.weight.dtype)
+
+
+def _kept(rows: Tensor, ids: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Rows `[R, D]`, ids and weights `[R]` without those of padding; whatever stands there, NaN included, is gone.
+
+    On a device the host would have to wait for their number: there they stay, as zeros of weight zero.
+    """
+    valid = ids != PAD
+    if not arrays.on_host(ids):
+        rows = torch.where(valid[:, None], rows, rows.new_zeros(()))
+        return rows, ids, valid.to(rows.dtype) if weights is None else weights * valid
+    places = valid.nonzero().squeeze(1)
+    if len(places) == len(ids):
+        return rows, ids, weights
+    weights = None if weights is None else weights.index_select(0, places)
+    return rows.index_select(0, places), ids.index_select(0, places), weights
 
 
 def _chunk_rows(size: int, itemsize: int) -> int:
@@ -187,11 +192,7 @@ class _Picked(torch.autograd.Function):
 
 
 class _SmoothedLoss(torch.autograd.Function):
-    """The two sums of `VocabularyAnswer.losses`, with the gradient computed in the forward pass.
-
-    With p = softmax(z), the gradient by the logits of row r is w_r (p - (1 - e) onehot(y_r) - e / V). Its last term
-    is the same for every symbol, so it is added after the products, as one vector, instead of `R * V` times.
-    """
+    """The two sums of `VocabularyAnswer.losses`, with the gradient computed in the forward pass: see `_Smoothed`."""
 
     @staticmethod
     def forward(
@@ -204,34 +205,14 @@ class _SmoothedLoss(torch.autograd.Function):
         smoothing: float,
         dtype: torch.dtype | None,
     ) -> tuple[Tensor, Tensor]:
-        exact = weight.dtype
-        dtype = dtype or exact
-        needed = any(ctx.needs_input_grad[:3])
-        rounded, matrix, offset = rows.to(dtype), weight.to(dtype), bias.to(dtype)
-        normaliser, picked = weight.new_empty(len(rows)), weight.new_empty(len(rows))
-        grad_rows = torch.empty_like(rounded) if needed else None
-        grad_weight, grad_bias = torch.zeros_like(weight), torch.zeros_like(bias)
-        step = _chunk_rows(len(weight), rounded.element_size())
-        for low in range(0, len(rows), step):
-            part = slice(low, low + step)
-            logits = affine(rounded[part], matrix, offset)
-            here = ids[part, None]
-            picked[part] = logits.gather(1, here).squeeze(1).to(exact)
-            grad = torch.softmax(logits, -1)
-            # The largest p is exp(0) / sum and never underflows, so it gives away the sum without another pass.
-            normaliser[part] = logits.amax(-1).to(exact) - grad.amax(-1).to(exact).log()
-            if grad_rows is None:
-                continue
-            grad.scatter_add_(1, here, grad.new_full((), smoothing - 1.0).expand(here.shape))
-            if weights is not None:
-                grad.mul_(weights[part, None])
-            grad_bias += grad.sum(0, dtype=exact)
-            grad_rows[part] = product(grad, matrix)
-            grad_weight += product(grad.T, rounded[part])
+        task = _Smoothed(rows, weight, bias, ids, weights, smoothing)
+        gradient = _Gradient.zeros(rows, weight, bias, dtype or weight.dtype) if any(ctx.needs_input_grad[:3]) else None
+        totals = task.totals(*task.chunks(dtype or weight.dtype, gradient))
+        if gradient is not None:
+            ctx.save_for_backward(*task.spread(gradient))
         ctx.rows_dtype = rows.dtype
-        return _finish(
-            ctx, rows, weight, bias, weights, smoothing, normaliser, picked, grad_rows, grad_weight, grad_bias
-        )
+        ctx.mark_non_differentiable(totals[1])
+        return totals
 
     @staticmethod
     @once_differentiable
@@ -241,35 +222,77 @@ class _SmoothedLoss(torch.autograd.Function):
         return (grad_rows * by).to(ctx.rows_dtype), grad_weight * by, grad_bias * by, None, None, None, None
 
 
-def _finish(
-    ctx: Any,
-    rows: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    weights: Tensor | None,
-    smoothing: float,
-    normaliser: Tensor,
-    picked: Tensor,
-    grad_rows: Tensor | None,
-    grad_weight: Tensor,
-    grad_bias: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """Sum the rows, and add the part of loss and gradient that is the same for every symbol."""
-    exact = weight.dtype
-    centre = weight.mean(0)
-    plain = normaliser - picked
-    smoothed = normaliser - (1.0 - smoothing) * picked
-    if smoothing:
-        smoothed = smoothed - smoothing * (rows.to(exact) @ centre + bias.mean())
-    if weights is not None:
-        plain, smoothed = plain * weights, smoothed * weights
-    if grad_rows is not None:
-        share = smoothing / len(weight)
-        each = torch.ones_like(plain) if weights is None else weights.to(exact)
-        grad_rows = grad_rows.to(exact).addr_(each, centre, alpha=-smoothing)
-        grad_weight -= share * (each @ rows.to(exact))
-        grad_bias -= share * each.sum()
-        ctx.save_for_backward(grad_rows, grad_weight, grad_bias)
-    totals = smoothed.sum(), plain.sum()
-    ctx.mark_non_differentiable(totals[1])
-    return totals
+class _Gradient(NamedTuple):
+    """By hidden states `[R, D]` (as precise as the products), by W `[V, D]` and b `[V]` (as precise as these)."""
+
+    rows: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    @classmethod
+    def zeros(cls, rows: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> _Gradient:
+        return cls(torch.empty_like(rows, dtype=dtype), torch.zeros_like(weight), torch.zeros_like(bias))
+
+
+@dataclass(frozen=True, slots=True)
+class _Smoothed:
+    """The smoothed loss of `rows` `[R, D]` at `ids` `[R]`, and its gradient, worked out by hand.
+
+    With p = softmax(z), the gradient by the logits of row r is w_r (p - (1 - e) onehot(y_r) - e / V). Its last term
+    is the same for every symbol, so it is added after the products, as one vector, instead of `R * V` times.
+    """
+
+    rows: Tensor
+    weight: Tensor
+    bias: Tensor
+    ids: Tensor
+    weights: Tensor | None
+    smoothing: float
+
+    def chunks(self, dtype: torch.dtype, gradient: _Gradient | None) -> tuple[Tensor, Tensor]:
+        """lse(z) and z of each row's symbol, both `[R]`; `gradient` is filled but for the last term.
+
+        Matrices are multiplied in `dtype`; logits exist for a chunk of rows at a time.
+        """
+        exact = self.weight.dtype
+        rows, matrix, offset = self.rows.to(dtype), self.weight.to(dtype), self.bias.to(dtype)
+        normaliser, picked = self.weight.new_empty(len(rows)), self.weight.new_empty(len(rows))
+        step = _chunk_rows(len(matrix), rows.element_size())
+        for low in range(0, len(rows), step):
+            part = slice(low, low + step)
+            logits = affine(rows[part], matrix, offset)
+            here = self.ids[part, None]
+            picked[part] = logits.gather(1, here).squeeze(1).to(exact)
+            grad = torch.softmax(logits, -1)
+            # The largest p is exp(0) / sum and never underflows, so it gives away the sum without another pass.
+            normaliser[part] = logits.amax(-1).to(exact) - grad.amax(-1).to(exact).log()
+            if gradient is None:
+                continue
+            grad.scatter_add_(1, here, grad.new_full((), self.smoothing - 1.0).expand(here.shape))
+            if self.weights is not None:
+                grad.mul_(self.weights[part, None])
+            gradient.bias.add_(grad.sum(0, dtype=exact))
+            gradient.rows[part] = product(grad, matrix)
+            gradient.weight.add_(product(grad.T, rows[part]))
+        return normaliser, picked
+
+    def totals(self, normaliser: Tensor, picked: Tensor) -> tuple[Tensor, Tensor]:
+        """The sums over rows: the smoothed loss, and the plain one."""
+        plain = normaliser - picked
+        smoothed = normaliser - (1.0 - self.smoothing) * picked
+        if self.smoothing:
+            mean = self.rows.to(self.weight.dtype) @ self.weight.mean(0) + self.bias.mean()
+            smoothed = smoothed - self.smoothing * mean
+        if self.weights is not None:
+            plain, smoothed = plain * self.weights, smoothed * self.weights
+        return smoothed.sum(), plain.sum()
+
+    def spread(self, gradient: _Gradient) -> _Gradient:
+        """`gradient` with its last term, and precise throughout."""
+        exact = self.weight.dtype
+        share = self.smoothing / len(self.weight)
+        each = self.weight.new_ones(len(self.rows)) if self.weights is None else self.weights.to(exact)
+        by_rows = gradient.rows.to(exact).addr_(each, self.weight.mean(0), alpha=-self.smoothing)
+        gradient.weight.sub_(share * (each @ self.rows.to(exact)))
+        gradient.bias.sub_(share * each.sum())
+        return gradient._replace(rows=by_rows)
