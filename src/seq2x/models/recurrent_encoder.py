@@ -48,11 +48,13 @@ class RecurrentEncoder(nn.Module):
         values_BS, lengths_B = source
         mask_BS = valid(lengths_B, values_BS.shape[1])
         read_B = lengths_B.clamp(min=1)  # an empty source is read as one zero vector
+        # The kernels want lengths on the host: it waits for a device once, not in every layer.
+        host_B = read_B.cpu()
         states_BSM = self.embedding(values_BS, mask_BS)
         contexts: list[Tensor] = []
         carries: list[Tensor] = []
         for layer in self.layers:
-            states_BSM, carry = layer(self.dropout(states_BSM), None, read_B)
+            states_BSM, carry = layer(self.dropout(states_BSM), None, host_B)
             contexts.append(self.pooling(states_BSM, read_B, self.directions))
             carries.append(carry)
         states_BSM = torch.where(mask_BS[..., None], states_BSM, states_BSM.new_zeros(()))

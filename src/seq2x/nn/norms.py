@@ -62,7 +62,7 @@ class BatchNorm(nn.Module):
             return (x - self.mean) * torch.rsqrt(self.variance + self.eps) * self.gain + self.bias
         rows = x.reshape(-1, x.shape[-1])
         if valid is None:
-            count = rows.new_tensor(float(len(rows)))
+            count = rows.new_full((), float(len(rows)))
             mean = rows.mean(0)
             variance = (rows - mean).square().mean(0)
         else:

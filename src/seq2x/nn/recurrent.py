@@ -72,7 +72,7 @@ class Recurrent(nn.Module):
 
         With `lengths_B` the kernel is given packed sequences: it reads no padded position at all, so that nothing
         in the padding, NaN included, reaches an output or a gradient; states there are zero, and each direction
-        starts and ends at the sentence's own ends. Lengths are at least 1.
+        starts and ends at the sentence's own ends. Lengths are at least 1, and best on the host, where they are used.
         """
         # The kernels want one precision throughout: that of the weights.
         dtype = next(self.kernel.parameters()).dtype
