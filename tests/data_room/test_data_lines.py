@@ -59,6 +59,15 @@ def test_what_is_noted(tmp_path):
     assert any("3" in line and "U+2028" in line for line in notes.lines())
 
 
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_a_mark_that_comes_in_pieces_is_dropped(tmp_path, monkeypatch, size):
+    """What a slow pipe unpacks to may begin with a single byte."""
+    monkeypatch.setattr("seq2x.data.source.CHUNK", size)
+    path = write(tmp_path, gzip.compress("\ufeffa\nb".encode()), "marked.gz")
+    notes = Notes()
+    assert [text for _, text in iter_lines(path, notes)] == ["a", "b"] and notes.counts == {"bom": 1}
+
+
 ODD = "ab \t\u2028\u2029\x85\x0b\x0c\r\ufeff\0\u200b中😀"
 
 

@@ -18,7 +18,6 @@ from seq2x.data import (
     open_store,
     pad,
     read,
-    resampler,
     sniff,
     split,
     store_key,
@@ -185,19 +184,6 @@ def test_resampled_rows(tmp_path):
     assert pad([[1, 2], []]).values.tolist() == [[1, 2], [PAD, PAD]]
 
 
-def test_cuts_follow_the_row_not_the_batch(tmp_path):
-    class Coin(Bytes):
-        def resample(self, text, dropout, rng):
-            return [3 + int(draw < dropout) for draw in rng.random(len(text))]
-
-    store = store_of(tmp_path / "s", [Example("abcdefgh" * 3, ("ijklmnop" * 3,), i) for i in range(6)])
-    cuts = resampler(Coin(), Coin(), 0.5, 1, 0)
-    alone, together = collate(store, [4], cuts), collate(store, [1, 4, 2], cuts)
-    assert (together.source.values[1] == alone.source.values[0]).all()
-    assert (together.source.values[0] != together.source.values[1]).any()
-    assert (collate(store, [4], resampler(Coin(), Coin(), 0.5, 1, 1)).source.values != alone.source.values).any()
-
-
 # ------------------------------------------------------------------ batches
 
 
@@ -315,3 +301,10 @@ def test_written_examples_read_back(tmp_path):
     assert path.suffix == ".jsonl" and list(read([path], sniff([path]))) == odd
     with pytest.raises(StorageError):
         write_examples(tmp_path / "none" / "valid.tsv", plain)
+
+
+@pytest.mark.parametrize("first", [("source", "target"), ("input", "output"), ("en", "de")])
+def test_a_first_pair_like_a_header_is_read_again(tmp_path, first):
+    examples = [Example(first[0], (first[1],), 1), Example("a", ("b",), 2)]
+    path = write_examples(tmp_path / "valid.tsv", examples)
+    assert [(e.source, e.targets) for e in read([path], sniff([path]))] == [(e.source, e.targets) for e in examples]

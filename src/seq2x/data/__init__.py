@@ -2,7 +2,7 @@
 
 from seq2x.data.batches import Batches, split
 from seq2x.data.check import check
-from seq2x.data.collate import collate, pad, resampler
+from seq2x.data.collate import collate, pad
 from seq2x.data.columns import Columns
 from seq2x.data.fix import Fixed, fix
 from seq2x.data.held_out import hold_out, valid_size, write_examples
@@ -33,7 +33,6 @@ __all__ = [
     "pad",
     "read",
     "read_inputs",
-    "resampler",
     "sniff",
     "split",
     "store_key",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,19 +11,10 @@ import numpy.typing as npt
 from seq2x.data.store import Store
 from seq2x.types import EOS, PAD, Batch, Padded
 
-__all__ = ["Resample", "Segmenting", "collate", "pad", "resampler"]
+__all__ = ["Resample", "collate", "pad"]
 
 Resample: TypeAlias = Callable[[str, str, int], tuple[list[int], list[int]]]
 """(raw source, raw target, row) -> another segmentation of both, without `</s>` (BPE-dropout)."""
-
-_PURPOSE = 0x63757473  # "cuts": keeps these draws apart from all others of the same seed
-
-
-class Segmenting(Protocol):
-    """A codec that can cut a text at random."""
-
-    def resample(self, text: str, dropout: float, rng: np.random.Generator) -> list[int]: ...
-
 
 _Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 
@@ -40,16 +31,6 @@ def collate(store: Store, rows: npt.ArrayLike, resample: Resample | None = None)
         return Batch(source, target, chosen)
     pairs = [resample(*store.texts(int(row)), int(row)) for row in chosen]
     return Batch(pad([[*source, EOS] for source, _ in pairs]), pad([[*target, EOS] for _, target in pairs]), chosen)
-
-
-def resampler(source: Segmenting, target: Segmenting, dropout: float, seed: int, epoch: int) -> Resample:
-    """Subword dropout for one epoch: each row's cuts follow from (seed, epoch, row), whatever batch it stands in."""
-
-    def resample(source_text: str, target_text: str, row: int) -> tuple[list[int], list[int]]:
-        rng = np.random.default_rng([_PURPOSE, seed, epoch, row])
-        return source.resample(source_text, dropout, rng), target.resample(target_text, dropout, rng)
-
-    return resample
 
 
 def pad(sequences: Sequence[Sequence[int]]) -> Padded:

@@ -16,6 +16,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from seq2x.data.columns import header_roles, is_language_pair
 from seq2x.errors import DataError
 from seq2x.storage import DISK, storage_error
 from seq2x.types import Example
@@ -67,17 +68,18 @@ def _hash(source: str, key: bytes) -> int:
 def write_examples(path: Path, examples: Iterable[Example], *, keep_name: bool = False) -> Path:
     """Writes examples so that `read` gives them back: TSV, or JSON lines where a text could not stand in a TSV.
 
-    A TSV needs one target each and no TAB, line end or carriage return in a text; otherwise the file is JSON lines
-    and its suffix becomes .jsonl (with `keep_name` the name stays as it is). Returns the path. Atomic; memory is
-    flat. Raises StorageError.
+    A TSV needs one target each, no TAB, line end or carriage return in a text, and a first pair that could not be
+    taken for a header; otherwise the file is JSON lines and its suffix becomes .jsonl (with `keep_name` the name
+    stays as it is). Returns the path. Atomic; memory is flat. Raises StorageError.
     """
     waiting = path.with_name(f".{path.name}.waiting")
     other = path.with_name(f".{path.name}.waiting.jsonl")
     plain = True
     try:
         with waiting.open("w", encoding="utf-8", newline="\n") as tsv, other.open("w", encoding="utf-8") as jsonl:
-            for e in examples:
+            for number, e in enumerate(examples):
                 plain = plain and len(e.targets) == 1 and not _breaks(e.source) and not _breaks(e.targets[0])
+                plain = plain and (number > 0 or not _like_header([e.source, e.targets[0]]))
                 if plain:
                     tsv.write(f"{e.source}\t{e.targets[0]}\n")
                 jsonl.write(json.dumps(_record(e), ensure_ascii=False) + "\n")
@@ -95,6 +97,10 @@ def write_examples(path: Path, examples: Iterable[Example], *, keep_name: bool =
 def _record(example: Example) -> dict[str, str | list[str]]:
     targets = example.targets[0] if len(example.targets) == 1 else list(example.targets)
     return {"source": example.source, "target": targets}
+
+
+def _like_header(cells: list[str]) -> bool:
+    return header_roles(cells) is not None or is_language_pair(cells)
 
 
 def _breaks(text: str) -> bool:

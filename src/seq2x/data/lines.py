@@ -74,7 +74,7 @@ def _blocks(path: PathLike, name: str, max_line_bytes: int, notes: Notes) -> Ite
     """Whole lines, many at a time, none longer than `max_line_bytes`; the last block may lack its line end."""
     waiting: list[bytes] = []  # the parts of a line whose end has not come yet
     held, line, first = 0, 1, True
-    for chunk in chunks(path):
+    for chunk in _with_whole_mark(chunks(path)):
         if first:
             chunk = _start(chunk, name, notes)
             first = False
@@ -95,6 +95,19 @@ def _blocks(path: PathLike, name: str, max_line_bytes: int, notes: Notes) -> Ite
         if len(rest) > max_line_bytes:
             raise _too_long(name, line, max_line_bytes)
         yield rest
+
+
+def _with_whole_mark(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """`pieces`, the first long enough to show a byte order mark: what a pipe unpacks to may begin with less."""
+    head = b""
+    for piece in pieces:
+        head += piece
+        if len(head) >= len(_BOM) or b"\n" in head:
+            yield head
+            yield from pieces
+            return
+    if head:
+        yield head
 
 
 def _start(chunk: bytes, name: str, notes: Notes) -> bytes:
