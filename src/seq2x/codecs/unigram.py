@@ -11,7 +11,7 @@ _UNLEARNED = 10.0  # nats by which a character that is spelled in bytes is worse
 
 
 class Unigram(Subwords):
-    """The cut with the highest sum of log p(piece), by dynamic programming (Kudo 2018, eq. 3).
+    """The cut with the highest sum of log p(piece), by dynamic programming (Kudo 2018, section 3.2).
 
     With `drop`, each piece longer than a character is left out at each place with the coin's probability, and the
     best of the remaining cuts is taken: BPE-dropout's idea carried over to the lattice.

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from seq2x.nn.outputs import VocabularyAnswer, VocabularyOutput
+from seq2x.nn.pooling import valid
 from seq2x.types import BOS, NOTHING, PAD, Batch, Memory, Padded, Scored, State, Want
 
 __all__ = ["DecoderModule", "EncoderDecoder", "EncoderModule", "shift"]
@@ -86,9 +87,9 @@ class EncoderDecoder(nn.Module):
             raise ValueError("there is no target to score")
         answer = self.answer(batch, want)
         values, lengths = batch.target
-        valid = _valid(lengths, values.shape[1])
-        items = answer.of(torch.where(valid, values, PAD))
-        items = torch.where(valid, items, items.new_zeros(()))
+        valid_BT = valid(lengths, values.shape[1])
+        items = answer.of(torch.where(valid_BT, values, PAD))
+        items = torch.where(valid_BT, items, items.new_zeros(()))
         return Scored(items.sum(1), items, {} if answer.attention is None else {"attention": answer.attention})
 
     def _answer(self, hidden: Tensor, attention: Tensor | None) -> VocabularyAnswer:
@@ -101,9 +102,4 @@ def shift(target: Padded) -> Tensor:
     values, lengths = target
     begin = values.new_full((len(values), 1), BOS)
     inputs = torch.cat([begin, values[:, :-1]], 1)
-    return torch.where(_valid(lengths, values.shape[1]), inputs, PAD)
-
-
-def _valid(lengths: Tensor, size: int) -> Tensor:
-    """`[B, size]`: true where a position counts."""
-    return torch.arange(size, device=lengths.device) < lengths[:, None]
+    return torch.where(valid(lengths, values.shape[1]), inputs, PAD)

@@ -102,7 +102,7 @@ class RecurrentDecoder(nn.Module):
                 shallower one the top layer serves all above it. An LSTM's cell comes from the encoder's cell,
                 or from C where q is a mean or another summary of states. Else the first state is zero.
         first   C is added to the first input, as `W C`
-        every   C is joined to the input of every step (Cho et al. 2014, eq. 7)
+        every   C is joined to the input of every step (Cho et al. 2014, section 2.2)
 
     With attention C_t always reaches the output; "every" joins it to the layers above the first as well.
     Prefer attention; a fixed context is history, small, and constant in memory however long the input.

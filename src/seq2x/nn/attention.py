@@ -61,7 +61,7 @@ class Attention(nn.Module):
 
 
 class Dot(Attention):
-    """`q . h` (Luong et al. 2015, eq. 8, "dot"): no weights, the cheapest.
+    """`q . h` (Luong et al. 2015, section 3.1, "dot"): no weights, the cheapest.
 
     Needs D = M. Where they differ (two encoder directions), the states are first projected to D, `q . (U h)`,
     which is "general" with the product kept in the keys. Prefer `Scaled` when D is large.
@@ -88,7 +88,7 @@ class Scaled(Dot):
 
 
 class General(Attention):
-    """`q' W h` (Luong et al. 2015, eq. 8, "general"): a learned similarity, at the price of a dot product.
+    """`q' W h` (Luong et al. 2015, section 3.1, "general"): a learned similarity, at the price of a dot product.
 
     `W h` is the key, so that a step of the search costs no more than `Dot`.
     """
@@ -106,7 +106,7 @@ class General(Attention):
 
 
 class Additive(Attention):
-    """`v . tanh(W q + U h + b)` (Bahdanau et al. 2015, appendix A.1.2; "concat" of Luong et al. 2015, eq. 8).
+    """`v . tanh(W q + U h + b)` (Bahdanau et al. 2015, appendix A.1.2; "concat" of Luong et al. 2015, section 3.1).
 
     The recurrent default: the most robust to its start and to widths, and the dearest, `Q * S * A` tanh.
     """

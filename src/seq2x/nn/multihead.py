@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .dropout import keep_mask
+from .pooling import valid
 from .positions import Rotary
 from .precision import linear
 
@@ -29,17 +30,17 @@ def valid_positions(lengths: Tensor, size: int) -> Tensor | None:
     """
     if lengths.device.type == "cpu" and len(lengths) and lengths.numpy().min() >= size:
         return None
-    return torch.arange(size, device=lengths.device) < lengths[:, None]
+    return valid(lengths, size)
 
 
-def key_mask(valid: Tensor | None) -> Tensor | None:
-    """`[B, 1, 1, S]` for `attend`, of `valid` `[B, S]`; the first key is always seen.
+def key_mask(valid_BS: Tensor | None) -> Tensor | None:
+    """`[B, 1, 1, S]` for `attend`, of `valid_BS`; the first key is always seen.
 
     A row that may see nothing has no softmax; its zeroed first position is harmless, and finite.
     """
-    if valid is None:
+    if valid_BS is None:
         return None
-    seen = valid.clone()
+    seen = valid_BS.clone()
     seen[:, 0] = True
     return seen[:, None, None, :]
 

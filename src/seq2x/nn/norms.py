@@ -19,7 +19,7 @@ def norm(kind: Literal["layer", "rms", "batch"], width: int) -> LayerNorm | RMSN
 
 
 class LayerNorm(nn.Module):
-    """`g (x - mean(x)) / sqrt(var(x) + eps) + b` over the width (Ba et al. 2016, eq. 3)."""
+    """`g (x - mean(x)) / sqrt(var(x) + eps) + b` over the width (Ba et al. 2016, eq. 3 and 4)."""
 
     def __init__(self, width: int, eps: float = 1e-5) -> None:
         super().__init__()

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 import torch
 
+from seq2x.nn.pooling import valid
 from seq2x.types import PAD, Batch, Loss
 
 __all__ = ["Likelihood"]
@@ -40,8 +41,8 @@ class Likelihood:
         if batch.target is None:
             raise ValueError("there is no target to learn")
         values, lengths = batch.target
-        valid = torch.arange(values.shape[1], device=lengths.device) < lengths[:, None]
-        total, nll = model.answer(batch).losses(torch.where(valid, values, PAD), self.smoothing)
+        ids = torch.where(valid(lengths, values.shape[1]), values, PAD)
+        total, nll = model.answer(batch).losses(ids, self.smoothing)
         tokens = lengths.sum()
         count = tokens if self.per == "token" else torch.full_like(tokens, len(lengths))
         return Loss(total, count, {"nll": nll, "tokens": tokens})
