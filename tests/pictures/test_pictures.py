@@ -24,6 +24,12 @@ def test_heatmap_terminal_is_a_rectangle_with_wide_characters():
     assert lines == ["   9 月x", "03 ██  ▒▒", "日   ██░░"]
 
 
+def test_heatmap_of_any_text_is_well_formed():
+    """XML has no control characters, not even escaped."""
+    svg = ET.fromstring(heatmap_svg([[1.0]], ["\x00"], ["\x1b"], title="a\x07b"))
+    assert [text.text for text in svg.iter(f"{SVG}text")] == ["a·b", "·", "·"]
+
+
 def test_heatmap_refuses_labels_that_do_not_fit():
     with pytest.raises(ValueError, match=r"\(1, 2\) needs 1 row and 2 column labels"):
         heatmap_svg([[0.5, 0.5]], ["a"], ["b"])

@@ -30,10 +30,10 @@ def heatmap_svg(
     width, height = left + _CELL * len(columns) + 10, top + _CELL * len(rows) + 10
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'role="img" aria-label="{html.escape(title or "heat map")}" font-family="monospace" font-size="13">',
+        f'role="img" aria-label="{html.escape(_visible(title or "heat map"))}" font-family="monospace" font-size="13">',
         "<style>text{fill:#222}.c{fill:#0b5cad}.f{fill:none;stroke:#8888;stroke-width:.5}"
         "@media(prefers-color-scheme:dark){text{fill:#ddd}.c{fill:#6cb2ff}}</style>",
-        f'<text x="6" y="16">{html.escape(title)}</text>',
+        f'<text x="6" y="16">{html.escape(_visible(title))}</text>',
     ]
     for s, label in enumerate(columns):
         x = left + _CELL * s + 13
