@@ -15,6 +15,8 @@ from sound_sets import DAMAGE, SETS, to_bytes
 from seq2x.data import check, fix, read, sniff
 from seq2x.data.alignment import find_shift, find_slip, find_unrelated, pair_cost
 from seq2x.data.characters import Kind, count_kinds
+from seq2x.data.corpus_rules import Corpus
+from seq2x.data.line_rules import Pairs
 from seq2x.data.records import parse_record
 from seq2x.errors import DataError, UsageError
 
@@ -186,6 +188,14 @@ def test_kinds_of_characters():
     assert [counts[0, k] for k in (Kind.LATIN, Kind.DIGIT, Kind.BLANK, Kind.PUNCTUATION)] == [2, 1, 1, 1]
     assert [counts[1, k] for k in (Kind.HAN, Kind.KANA)] == [1, 2] and counts[2].sum() == 0
     assert [counts[3, k] for k in (Kind.INVISIBLE, Kind.CONTROL, Kind.DAMAGED)] == [1, 1, 1]
+
+
+def test_what_stays_of_a_pair():
+    """Memory grows with the number of pairs alone, and by as much as the docstring says."""
+    corpus, texts = Corpus(), ["x" * 1000, "\U0002a700" * 1000, ""]
+    corpus.add(0, [1, 2, 3], Pairs(texts, texts[::-1], 512, 512))
+    corpus.close()
+    assert sum(values.nbytes for values in corpus.joined.values()) == 62 * 3
 
 
 def test_half_pairs_in_keys():

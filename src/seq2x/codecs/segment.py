@@ -15,7 +15,7 @@ from .vocabulary import FIRST, Vocabulary
 
 __all__ = ["Bytes", "Chars", "Segmenter", "Subwords", "Words", "spell"]
 
-_REMEMBERED: Final = 1 << 18  # pretokens; about 60 MB at most
+_REMEMBERED: Final = 1 << 18  # pretokens; about 60 MB of common words
 _BLANK_BYTE: Final = FIRST + ord(" ")
 
 Drop = Callable[[], bool]

@@ -3,7 +3,7 @@
     report = check(["pairs.tsv"])
     for line in report.lines(): print(line)
 
-The texts are read once and forgotten (about fifty bytes stay for each pair), and a second time up to the last line
+The texts are read once and forgotten (62 bytes stay for each pair), and a second time up to the last line
 that is quoted.
 """
 

@@ -1,6 +1,6 @@
 """What shows only when all pairs are seen: repetition, lengths, scripts, order. One function, one stable code.
 
-`Corpus` holds about fifty bytes for each pair, never its text.
+`Corpus` holds 62 bytes for each pair, never its text.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ def _main_script(kinds: Counts) -> _Array:
 
 def _all_scripts(kinds: Counts) -> _Array:
     """One bit for each script that occurs."""
-    bits = np.left_shift(1, np.asarray(SCRIPTS, np.int64))
-    return np.asarray(((kinds[:, SCRIPTS] > 0) * bits).sum(1), np.int64)
+    bits = np.left_shift(1, np.asarray(SCRIPTS, np.int32))
+    return np.asarray(((kinds[:, SCRIPTS] > 0) * bits).sum(1), np.int32)
 
 
 # ------------------------------------------------------------------ repetition

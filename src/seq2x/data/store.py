@@ -94,7 +94,7 @@ class Store:
 
 
 def data_fingerprint(paths: Iterable[str | os.PathLike[str]]) -> str:
-    """sha256 over the names' order, sizes and (unpacked) bytes of the files: what a store was made of."""
+    """sha256 over the (unpacked) bytes and sizes of the files, in their order: what a store was made of."""
     total = hashlib.sha256()
     for path in paths:
         size = 0
