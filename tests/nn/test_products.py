@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from seq2x.nn import products
-from seq2x.nn.products import affine, product
+from seq2x.nn.products import Affine, affine, product
 
 
 @pytest.fixture(params=["oneDNN", "torch"])
@@ -45,3 +45,17 @@ def test_only_gradients_that_are_needed(way):
     x, weight = torch.randn(8, 4), torch.randn(3, 4, requires_grad=True)
     affine(x, weight).sum().backward()
     assert x.grad is None and weight.grad is not None
+
+
+def test_affine_is_a_linear_layer():
+    torch.manual_seed(0)
+    ours, torchs = Affine(6, 4), torch.nn.Linear(6, 4)
+    ours.load_state_dict(torchs.state_dict())
+    x = torch.randn(2, 5, 6, requires_grad=True)
+    torch.testing.assert_close(ours(x), torchs(x), rtol=1e-5, atol=1e-6)
+    for mine, theirs in zip(
+        torch.autograd.grad(ours(x).square().sum(), (x, *ours.parameters())),
+        torch.autograd.grad(torchs(x).square().sum(), (x, *torchs.parameters())),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)

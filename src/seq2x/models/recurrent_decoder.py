@@ -27,6 +27,7 @@ from seq2x.nn.attention import ATTENTIONS, Attention
 from seq2x.nn.dropout import Dropout
 from seq2x.nn.embedding import Embedding
 from seq2x.nn.pooling import valid
+from seq2x.nn.products import Affine
 from seq2x.nn.recurrent import Recurrent
 from seq2x.types import PAD, Memory, Want
 
@@ -272,9 +273,9 @@ class _Bridges(nn.Module):
         return carries
 
 
-def _linear(inputs: int, outputs: int) -> nn.Linear:
+def _linear(inputs: int, outputs: int) -> Affine:
     """A linear layer that keeps the size of what goes through, forward and back (Glorot & Bengio 2010)."""
-    layer = nn.Linear(inputs, outputs)
+    layer = Affine(inputs, outputs)
     nn.init.xavier_uniform_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from .products import Affine
+
 __all__ = ["ATTENTIONS", "Additive", "Attention", "Dot", "General", "Scaled", "masked_softmax"]
 
 _TILE = 1 << 18
@@ -69,7 +71,7 @@ class Dot(Attention):
 
     def __init__(self, query: int, memory: int) -> None:
         super().__init__(query, memory)
-        self.fit = nn.Linear(memory, query, bias=False) if query != memory else None
+        self.fit = Affine(memory, query, bias=False) if query != memory else None
         if self.fit is not None:
             nn.init.xavier_uniform_(self.fit.weight)
 
@@ -95,7 +97,7 @@ class General(Attention):
 
     def __init__(self, query: int, memory: int) -> None:
         super().__init__(query, memory)
-        self.weight = nn.Linear(memory, query, bias=False)
+        self.weight = Affine(memory, query, bias=False)
         nn.init.xavier_uniform_(self.weight.weight)
 
     def keys(self, states_BSM: Tensor) -> Tensor:
@@ -113,8 +115,8 @@ class Additive(Attention):
 
     def __init__(self, query: int, memory: int) -> None:
         super().__init__(query, memory)
-        self.of_query = nn.Linear(query, query, bias=False)
-        self.of_state = nn.Linear(memory, query)
+        self.of_query = Affine(query, query, bias=False)
+        self.of_state = Affine(memory, query)
         self.v = nn.Parameter(torch.empty(query))
         nn.init.xavier_uniform_(self.of_query.weight)
         nn.init.xavier_uniform_(self.of_state.weight)

@@ -14,11 +14,11 @@ import platform
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-__all__ = ["affine", "product"]
+__all__ = ["Affine", "affine", "product"]
 
 _FEW_ROWS = 5
 
@@ -42,10 +42,18 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return functional.linear(x, weight, bias)
     rows = x.reshape(-1, x.shape[-1])
     if torch.is_grad_enabled():
-        out: Tensor = _Affine.apply(rows, weight, bias)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        out: Tensor = _AffineProduct.apply(rows, weight, bias)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     else:
         out = _LINEAR(rows, weight, bias, "none", [], "")
     return out.view(*x.shape[:-1], len(weight))
+
+
+class Affine(nn.Linear):
+    """`torch.nn.Linear`, its weights and their names, with `affine` for its product."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[..., I]` -> `[..., O]`."""
+        return affine(x, self.weight, self.bias)
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
@@ -67,7 +75,7 @@ def _suits(a: Tensor, b: Tensor) -> bool:
     )
 
 
-class _Affine(torch.autograd.Function):
+class _AffineProduct(torch.autograd.Function):
     """`x W^T + b` of rows `[R, I]`, and its three gradients, all by `product`."""
 
     @staticmethod
