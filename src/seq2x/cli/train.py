@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seq2x.cli import streams
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["HELP", "add", "run"]
 
 HELP = "from a file of pairs to a run folder; run again to go on"
-_ENDINGS = (".gz", ".tsv", ".txt", ".jsonl", ".csv", ".toml", ".src", ".tgt")
 
 
 def add(parser: Parser) -> None:
@@ -78,6 +76,7 @@ def _record(info: RunInfo) -> dict[str, Any]:
 def _asked(arguments: argparse.Namespace) -> tuple[list[str], Mapping[str, Any], str]:
     """(data files, settings, run folder): of the command line, over those of a recipe if one is named."""
     from seq2x.settings import read_recipe
+    from seq2x.training.start import run_name
 
     settings = given(arguments, "train")
     recipes = [name for name in arguments.files if name.endswith(".toml")]
@@ -92,12 +91,4 @@ def _asked(arguments: argparse.Namespace) -> tuple[list[str], Mapping[str, Any],
         out = out or recipe.out
         if not files:
             raise UsageError(recipes[0], "it names no data", 'train = "pairs.tsv"', "or give the files after it")
-    return files, settings, out or f"runs/{_name(arguments.files[0])}"
-
-
-def _name(path: str) -> str:
-    """`data/pairs.tsv.gz` -> `pairs`."""
-    name = Path(path).name
-    while Path(name).suffix in _ENDINGS:
-        name = Path(name).stem
-    return name if name not in ("", "-") else "run"
+    return files, settings, out or f"runs/{run_name(arguments.files[0])}"

@@ -6,7 +6,7 @@ setting says about another; `habits` knows what other toolkits call things; `rec
 
 from seq2x.settings.check import canonical, differences, parse_flag, resolve
 from seq2x.settings.recipes import Recipe, dump_toml, read_recipe
-from seq2x.settings.rules import without_effect
+from seq2x.settings.rules import is_clean, without_effect
 from seq2x.settings.table import Settings
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "canonical",
     "differences",
     "dump_toml",
+    "is_clean",
     "parse_flag",
     "read_recipe",
     "resolve",

@@ -23,6 +23,7 @@ from seq2x.errors import DataError, FolderError
 from seq2x.models import build
 from seq2x.models.shape import ModelShape, shape_of
 from seq2x.plan import plan, profile
+from seq2x.predict import model_folder
 from seq2x.run import load
 from seq2x.settings import Settings
 from seq2x.tasks import Generate
@@ -78,7 +79,7 @@ def prepare(
         source_codec, target_codec = parent.task.source_codec, parent.task.target_codec
     else:
         source_codec, target_codec = _learn(train, settings)
-    settings = _settle(settings, reasons, source_codec, target_codec)
+    settings = _settle(settings, reasons)
     _say_plan(settings, reasons, source_codec, target_codec, say)
     store = _write_stores(folder, train, valid, (source_codec, target_codec), settings, key, say)
     shape = parent.shape(settings) if parent else _shape(settings, source_codec, target_codec)
@@ -117,7 +118,7 @@ class _Source:
     """The training file as often as it is asked for, in flat memory (merged references are held)."""
 
     def __init__(self, paths: Sequence[str], settings: Settings, say: Callable[[str], None]) -> None:
-        self.paths, self.settings = paths, settings
+        self.paths, self.settings, self._say = paths, settings, say
         self.columns: Columns = sniff(paths, settings.format, settings.columns, max_line_bytes=settings.max_line_bytes)
         for reason in self.columns.reasons:
             say(f"data: {reason}")
@@ -144,9 +145,12 @@ class _Source:
         columns = sniff(
             [path], self.settings.format, self.settings.columns, max_line_bytes=self.settings.max_line_bytes
         )
-        found = list(self._read([path], columns, Notes()))
+        notes = Notes()
+        found = list(self._read([path], columns, notes))
+        for line in notes.lines():
+            self._say(f"valid: {line}")
         if not found:
-            raise DataError(path, "no examples", "pairs of a source and a target")
+            raise DataError(path, "no examples", "pairs of a source and a target", notes.summary())
         return merge(found) if self._merged is not None else found
 
     def _read(self, paths: Sequence[str], columns: Columns, notes: Notes) -> Iterator[Example]:
@@ -167,7 +171,9 @@ def _split(data: _Source, settings: Settings, folder: Path) -> tuple[Callable[[]
 
         valid = list(compress(data.examples(), held))
     (folder / "splits").mkdir(exist_ok=True)
-    write_examples(folder / "splits" / "valid.tsv", valid)
+    written = write_examples(folder / "splits" / "valid.tsv", valid)
+    for path in set((folder / "splits").glob("valid.*")) - {written}:  # of a start that did not get as far as step 0
+        path.unlink()
     return train, valid
 
 
@@ -192,7 +198,7 @@ def _learn(train: Callable[[], Iterator[Example]], settings: Settings) -> tuple[
     return learn(sources(), settings.source_units), learn(targets(), settings.target_units)
 
 
-def _settle(settings: Settings, reasons: dict[str, str], source: TextCodec, target: TextCodec) -> Settings:
+def _settle(settings: Settings, reasons: dict[str, str]) -> Settings:
     """What is decided only now: the precision of matrix work."""
     if settings.precision != "auto":
         return settings
@@ -231,9 +237,10 @@ def _write_stores(
     key: str,
     say: Callable[[str], None],
 ) -> Store:
-    """Tokenise, unless just this was tokenised before (a restart, or a crash since); returns the training store."""
+    """Tokenise, unless just this was tokenised by a start that did not get as far as step 0; the training store."""
     limits = (settings.max_source_length, settings.max_target_length)
-    key = store_key(key, *codecs, *limits, settings.references, settings.seed, settings.valid_size)
+    told = [settings.format, settings.columns, settings.references, settings.on_bad_utf8, settings.max_line_bytes]
+    key = store_key(key, *codecs, *limits, *told, settings.seed, settings.valid_size)
 
     def held_out() -> Iterator[Example]:
         return iter(valid)
@@ -264,4 +271,4 @@ def _shape(settings: Settings, source: TextCodec, target: TextCodec) -> ModelSha
 
 
 def _parent(run: Path) -> Parent:
-    return Parent(Generate.from_saved(load(run / "best" if (run / "best").is_dir() else run)), run)
+    return Parent(Generate.from_saved(load(model_folder(run))), run)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from seq2x.data import read, sniff
+from seq2x.data import Columns, read
 from seq2x.data.store import open_store
 from seq2x.errors import FolderError
 from seq2x.run import Saved, commit, sweep
@@ -226,7 +226,7 @@ def _tidy(folder: Path, saved: Saved, progress: Progress, settings: Settings, wo
     for part in ("last", "best"):
         if (folder / part).is_dir():
             sweep(folder / part)
-    for path in [*folder.glob(".*.new"), *(folder / "splits").glob(".*.waiting")]:
+    for path in [*folder.glob(".*.new"), *(folder / "splits").glob(".*.waiting*")]:
         path.unlink(missing_ok=True)
     cut_back(folder, progress.lines)
     log.lines = progress.lines
@@ -244,9 +244,9 @@ def _valid_examples(folder: Path) -> list[Example]:
         raise FolderError(
             str(folder / "splits"), "no held-out examples", "valid.tsv", "--restart prepares the run again"
         )
-    columns = "source=1,target=2" if found[0].suffix == ".tsv" else "source=source,target=target"
-    kind = sniff([found[0]], "tsv" if found[0].suffix == ".tsv" else "jsonl", columns, max_line_bytes=sys.maxsize)
-    return list(read([found[0]], kind, max_line_bytes=sys.maxsize))
+    tsv = Columns("tsv", (1,), (2,), width=2)  # as it was written: a first line like "source TAB target" is no header
+    columns = tsv if found[0].suffix == ".tsv" else Columns("jsonl", ("source",), ("target",))
+    return list(read([found[0]], columns, max_line_bytes=sys.maxsize))
 
 
 def _seconds(about: Mapping[str, Any]) -> float:

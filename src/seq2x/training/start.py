@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 from seq2x.data import sniff
-from seq2x.errors import FolderError, StorageError, UsageError
-from seq2x.models.shape import parameters
+from seq2x.errors import FolderError, StorageError, UsageError, escape
 from seq2x.plan import estimate_seconds
+from seq2x.predict import model_folder
 from seq2x.run import Lock, commit, load
-from seq2x.settings import Settings, canonical, differences, dump_toml, resolve, without_effect
+from seq2x.settings import Settings, canonical, differences, dump_toml, is_clean, resolve, without_effect
 from seq2x.tasks.device import pick_device
 from seq2x.training.distributed import World, joined
 from seq2x.training.log import Log, duration
@@ -29,9 +29,11 @@ from seq2x.training.session import about_of, micro_of, open_session, plain_setti
 from seq2x.training.signals import Signals
 from seq2x.training.state import Progress
 
-__all__ = ["RunInfo", "train"]
+__all__ = ["RunInfo", "run_name", "train"]
 
 _OURS = ("last", "best", "data", "splits", "settings.toml", "metrics.jsonl", "log.txt", "report.html")
+_PREPARED = ("train", "valid")  # in data/; a folder of that name may well hold somebody's own files
+_ENDINGS = (".gz", ".tsv", ".txt", ".jsonl", ".csv", ".toml", ".src", ".tgt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +87,21 @@ def train(
     else:
         asked = resolve({**(settings or {}), **named}, "settings")
     some = [paths] if isinstance(paths, str | Path) else list(paths)
-    folder = Path(out) if out is not None else Path("runs") / _stem(some)
+    if not some:
+        raise UsageError("files", "none given", "a TSV file, a JSONL file, or a source file and a target file")
+    folder = Path(out) if out is not None else Path("runs") / run_name(some[0])
     request = _Request(
         tuple(map(str, some)), asked, folder, restart, tuple(allow_change), Path(from_run) if from_run else None, quiet
     )
     return _train_seeds(request) if asked.seeds > 1 else _train(request)
 
 
-def _stem(paths: Sequence[str | Path]) -> str:
-    if not paths:
-        raise UsageError("files", "none given", "a TSV file, a JSONL file, or a source file and a target file")
-    return Path(paths[0]).name.split(".")[0] or "run"
+def run_name(path: str | Path) -> str:
+    """What a run on this file is called: `data/pairs.tsv.gz` -> `pairs`."""
+    name = Path(path).name
+    while Path(name).suffix in _ENDINGS:
+        name = Path(name).stem
+    return name if name not in ("", "-") else "run"
 
 
 def _train_seeds(request: _Request) -> RunInfo:
@@ -164,13 +170,22 @@ def _work(request: _Request) -> RunInfo:
 
 
 def _look(request: _Request) -> None:
-    """A fresh run whose data is not there, or is no data, leaves no folder behind."""
-    asked = request.asked
+    """A fresh run whose data or parent is not there leaves no folder behind, and a restart nothing removed."""
+    asked, folder = request.asked, request.folder
     with contextlib.suppress(OSError, ValueError):  # a path that cannot be is refused when the folder is made
-        if (request.folder / "last" / "manifest.json").exists():
+        if (folder / "last" / "manifest.json").exists() and not request.restart:
             return
-    for paths in (request.paths, *([(asked.valid,)] if asked.valid else [])):
+    valid = [asked.valid] if asked.valid else []
+    for paths in (request.paths, *([path] for path in valid)):
         sniff(paths, asked.format, asked.columns, max_line_bytes=asked.max_line_bytes)
+    parent = [model_folder(request.from_run)] if request.from_run else []
+    for path in parent:
+        load(path)
+    if request.restart:
+        doomed = [path.resolve() for path in _own(folder)]
+        for path in [Path(one) for one in (*request.paths, *valid, *parent)]:
+            if any(path.resolve().is_relative_to(one) for one in doomed):
+                raise UsageError("restart", f"it would remove {path}, which it needs", "", "choose another --out")
 
 
 def _make_folder(folder: Path) -> None:
@@ -185,25 +200,39 @@ def _make_folder(folder: Path) -> None:
 def _make_ready(request: _Request, world: World, log: Log) -> None:
     """Rank 0: see to it that `last/` holds this run, at whatever step."""
     folder = request.folder
-    if request.restart:
+    if request.restart and any((folder / part / "manifest.json").exists() for part in ("last", "best")):
         _forget(folder)
-    if (folder / "last" / "manifest.json").exists():
+    elif (folder / "last" / "manifest.json").exists():
         return
-    strange = sorted(path.name for path in folder.iterdir() if path.name not in _OURS and path.name[0] != ".")
-    if strange or (folder / "best").exists():
-        found = "a model without its training state" if not strange else f"other files ({', '.join(strange[:3])})"
-        todo = "choose another --out, or --restart to begin anew" if not strange else "choose another --out"
-        raise UsageError("out", f"{folder} holds {found}", "a new folder, or a run to resume", todo)
+    else:
+        _require_new(folder)
     for name in ("metrics.jsonl", "log.txt"):  # of a start that did not get as far as step 0
         (folder / name).unlink(missing_ok=True)
     log.lines = 0
     _begin(request, world, log)
 
 
+def _require_new(folder: Path) -> None:
+    """`UsageError` if there is more in a folder than a start leaves that did not get as far as step 0."""
+    strange = sorted(path.name for path in folder.iterdir() if path.name not in _OURS and path.name[0] != ".")
+    data = folder / "data"
+    if data.is_dir():
+        strange += sorted(f"data/{path.name}" for path in data.iterdir() if path.name not in _PREPARED)
+    if strange or (folder / "best").exists():
+        found = "a model without its training state" if not strange else f"other files ({', '.join(strange[:3])})"
+        todo = "choose another --out, or --restart to begin anew" if not strange else "choose another --out"
+        raise UsageError("out", f"{folder} holds {found}", "a new folder, or a run to resume", todo)
+
+
+def _own(folder: Path) -> list[Path]:
+    """What a run in `folder` consists of, the state first."""
+    named = [folder / name for name in _OURS if name != "data"]
+    return [*named, *(folder / "data" / part for part in _PREPARED)]
+
+
 def _forget(folder: Path) -> None:
-    """`--restart`: remove what a run consists of, the state first, and nothing else."""
-    for name in _OURS:
-        path = folder / name
+    """`--restart`: remove what a run consists of, and nothing else."""
+    for path in _own(folder):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
@@ -219,14 +248,22 @@ def _begin(request: _Request, world: World, log: Log) -> None:
     for idle in _without_effect(asked, settings):
         log.say(f"warning: {idle}")
     rate = _try_out(request, prepared, world, log)
-    weights = parameters(prepared.task.about.shape)
+    weights = sum(weight.numel() for weight in prepared.task.model.parameters())
     seconds, why = estimate_seconds(settings, weights, rate)
     log.say(f"model: {weights:,} weights; training takes {duration(seconds)} at most ({why})")
-    toml = dump_toml(settings, prepared.reasons)
-    (folder / "settings.toml").write_text(toml, encoding="utf-8")
+    (folder / "settings.toml").write_text(_recipe(request, prepared), encoding="utf-8")
     about = about_of(asked, settings, data, Progress(), 0.0, str(request.from_run or ""), world.size)
     files = prepared.task.to_files() | prepared.extra
     commit(folder / "last", 0, files, about, keep_generations=2, kind="training")
+
+
+def _recipe(request: _Request, prepared: Prepared) -> str:
+    """`settings.toml`: it names the data, so that `seq2x train` of it, from the same folder, is the same run again."""
+    files: str | tuple[str, ...] = request.paths if len(request.paths) > 1 else request.paths[0]
+    paths = {"train": files} if all(map(is_clean, request.paths)) else {}  # else no recipe could be read
+    text = dump_toml(prepared.settings, prepared.reasons, paths)
+    began = f"# It began from the weights of another run: --from {escape(str(request.from_run))}\n"
+    return began + text if request.from_run else text
 
 
 def _without_effect(asked: Settings, settings: Settings) -> list[str]:

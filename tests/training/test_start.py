@@ -1,0 +1,111 @@
+"""What stands in a folder before a run begins: nothing of the user's is lost, nothing stale is taken for his data."""
+
+import pytest
+from tests.training.runs import SETTINGS, content, go, pairs
+
+from seq2x.data.store import open_store
+from seq2x.errors import DataError, FolderError, UsageError
+from seq2x.settings import read_recipe, resolve
+from seq2x.training import train
+from seq2x.training.prepare import fingerprint, prepare
+from seq2x.training.session import _valid_examples
+from seq2x.training.start import run_name
+
+
+def test_a_restart_with_a_wrong_name_removes_nothing(tmp_path, fast_disk):
+    path, run = pairs(tmp_path), tmp_path / "run"
+    go(path, run, max_steps=3)
+    before = content(run)
+    with pytest.raises(DataError, match="no such file"):
+        go(tmp_path / "pears.tsv", run, max_steps=3, restart=True)
+    with pytest.raises(DataError, match="no such file"):
+        go(path, run, max_steps=3, restart=True, valid=str(tmp_path / "gone.tsv"))
+    with pytest.raises(FolderError, match="no such folder"):
+        go(path, run, max_steps=3, restart=True, from_run=tmp_path / "ran")
+    assert content(run) == before
+
+
+def test_a_restart_does_not_remove_what_it_needs(tmp_path, fast_disk):
+    path, run = pairs(tmp_path), tmp_path / "run"
+    go(path, run, max_steps=3)
+    before = content(run)
+    with pytest.raises(UsageError, match="which it needs"):
+        go(path, run, max_steps=3, restart=True, from_run=run)
+    with pytest.raises(UsageError, match="which it needs"):
+        go(run / "splits" / "valid.tsv", run, max_steps=3, restart=True)
+    assert content(run) == before
+
+
+def test_a_data_folder_of_the_users_is_not_touched(tmp_path, fast_disk):
+    project = tmp_path / "project"
+    (project / "data").mkdir(parents=True)
+    path = pairs(project / "data")
+    for restart in (False, True):
+        with pytest.raises(UsageError, match=r"data/pairs\.tsv"):
+            go(path, project, restart=restart)
+    assert [p.name for p in (project / "data").iterdir()] == ["pairs.tsv"]
+    run = tmp_path / "run"
+    go(path, run, max_steps=3)
+    (run / "data" / "mine.txt").write_text("put here later")
+    go(path, run, max_steps=3, restart=True)
+    assert (run / "data" / "mine.txt").read_text() == "put here later"
+
+
+def test_what_an_earlier_start_prepared_from_other_columns_is_not_used(tmp_path, fast_disk):
+    path = tmp_path / "pairs.tsv"
+    path.write_text("".join(f"a{n:03}\tb{n:03}\n" for n in range(40)))
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for columns, first in (("source=1,target=2", "a"), ("source=2,target=1", "b")):
+        settings = resolve(SETTINGS | {"units": "byte", "joint_vocab": True, "columns": columns}, "test")
+        prepare([str(path)], settings, folder, lambda line: None, None, fingerprint([str(path)], settings))
+        assert open_store(folder / "data" / "train").texts(0)[0].startswith(first)
+
+
+def test_held_out_examples_of_an_earlier_start_are_not_used(tmp_path, fast_disk):
+    path, folder = pairs(tmp_path), tmp_path / "run"
+    (folder / "splits").mkdir(parents=True)
+    (folder / "splits" / "valid.jsonl").write_text('{"source": "old", "target": "old"}\n')
+    go(path, folder, max_steps=3)
+    assert [p.name for p in (folder / "splits").iterdir()] == ["valid.tsv"]
+
+
+def test_a_held_out_line_like_a_header_is_an_example(tmp_path):
+    (tmp_path / "splits").mkdir()
+    (tmp_path / "splits" / "valid.tsv").write_text("source\ttarget\none\ttwo\n")
+    assert [(e.source, e.targets) for e in _valid_examples(tmp_path)] == [("source", ("target",)), ("one", ("two",))]
+
+
+def test_what_is_left_out_of_a_validation_file_is_said(tmp_path, fast_disk, capsys):
+    path, valid = pairs(tmp_path), tmp_path / "valid.tsv"
+    valid.write_text("xyz\tzyx\n\tzyx\n")
+    train(path, out=tmp_path / "run", settings=SETTINGS | {"max_steps": 3, "valid": str(valid)})
+    assert "valid: " in capsys.readouterr().err.split("valid: 1 pairs")[0]
+
+
+@pytest.mark.parametrize("model", ["transformer", "gru"])
+def test_the_settings_of_a_run_are_a_recipe_of_the_same_run(tmp_path, fast_disk, model):
+    path = pairs(tmp_path)
+    go(path, tmp_path / "run", model=model, max_steps=6)
+    recipe = read_recipe(tmp_path / "run" / "settings.toml")
+    assert recipe.train == (str(path),)
+    train(recipe.train, out=tmp_path / "again", settings=recipe.settings, quiet=True)
+    assert content(tmp_path / "again") == content(tmp_path / "run")
+
+
+@pytest.mark.parametrize("model", ["transformer", "gru"])
+def test_the_weights_that_are_announced_are_those_of_the_model(tmp_path, fast_disk, model):
+    from seq2x.cli.info import _facts
+    from seq2x.run import load
+
+    go(pairs(tmp_path), tmp_path / "run", model=model, max_steps=3)
+    announced = (tmp_path / "run" / "log.txt").read_text().split("model: ")[1].split(" weights")[0]
+    assert int(announced.replace(",", "")) == _facts(load(tmp_path / "run" / "best"))["parameters"]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("data/pairs.tsv.gz", "pairs"), ("a.v2.tsv", "a.v2"), ("train.src", "train"), ("-", "run"), ("x", "x")],
+)
+def test_a_run_is_called_after_its_file(path, name):
+    assert run_name(path) == name
