@@ -62,3 +62,10 @@ def test_what_people_do_to_dates_occurs():
 def test_rules_read_some_numeric_dates_and_no_month_names():
     assert read_by_rules("27/06/2025", "fr") == "2025-06-27"
     assert read_by_rules("27 juin", "fr") == ""
+
+
+def test_a_month_with_two_meanings_never_occurs():
+    """`lis` is October in Croatian and November in Polish, with a weekday before it or without."""
+    words = {word for pair in pairs(400, 5) for word in pair.text.lower().replace(".", " ").replace(",", " ").split()}
+    assert words.isdisjoint({"lis", "listopada", "listopad", "srp", "lip"})
+    assert "října" in words and "października" in words

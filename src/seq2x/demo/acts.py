@@ -37,7 +37,7 @@ SETTINGS: dict[str, Any] = {
     "warmup_steps": 60,
     "lr_scheduler": "cosine",
     "batch_tokens": 4400,
-    "max_steps": 250,
+    "max_steps": 380,
     "valid_steps": 25,
     "valid_size": 200,
     "early_stopping": 0,
