@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Predictor", "load", "model_folder"]
 
-_ROOMS = ("search", "machine")  # of the settings that a prediction obeys
+_ROOMS = ("search", "machine")  # of the settings that a prediction obeys; and the seed, where it draws
 
 
 class Predictor:
@@ -73,7 +73,7 @@ class Predictor:
         """The settings of a prediction: the run's own, with `changes`. `UsageError` for what does not belong here."""
         from seq2x.settings import resolve
 
-        rooms = {field.name: field.metadata["room"] for field in dataclasses.fields(Settings)}
+        rooms = {field.name: field.metadata["room"] for field in dataclasses.fields(Settings)} | {"seed": "search"}
         for name in changes:
             if rooms.get(name, "search") not in _ROOMS:
                 raise UsageError(name, f"it belongs to {rooms[name]}", "a setting of search or machine", "leave it out")

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -71,6 +72,30 @@ def test_nothing_in_nothing_out(run_a):
 
 def test_one_text_may_stand_on_the_command_line(run_a):
     assert cli("predict", run_a, "--text", "abc").lines == ["cba"]
+
+
+def test_a_file_beside_a_text_is_a_question(run_a, place):
+    ended = cli("predict", run_a, place / "test.tsv", "--text", "abc")
+    assert ended.code == 2 and "one of them" in ended.err and ended.out == b""
+
+
+def test_inputs_are_not_written_over(run_a, tmp_path):
+    path = tmp_path / "in.txt"
+    path.write_text("abc\n")
+    for out in (path, tmp_path / "." / "in.txt"):
+        ended = cli("predict", run_a, path, "--out", out)
+        assert ended.code == 2 and "is the file that is read" in ended.err
+    with path.open() as file:
+        line = [sys.executable, "-m", "seq2x", "predict", str(run_a), "--out", str(path)]
+        assert subprocess.run(line, stdin=file, capture_output=True).returncode == 2
+    assert path.read_text() == "abc\n"
+
+
+def test_another_seed_draws_another_output(run_a):
+    line = ["predict", run_a, "--sample", "--temperature", "20", "--text", "abcab"]
+    first, again, other = (cli(*line, "--seed", seed).lines for seed in ("1", "1", "2"))
+    assert first == again == cli(*line).lines != other
+    assert "seed has no effect" in cli("predict", run_a, "--text", "abc", "--seed", "2").err
 
 
 def test_batches_and_windows_change_nothing(place):
@@ -170,6 +195,26 @@ def test_an_ensemble_decides_together(place):
     twins = cli("predict", place / "a", "--ensemble", place / "a" / "best", "--json", stdin=sources(place))
     for one, two in zip(records(alone), records(twins), strict=True):
         assert one["text"] == two["text"] and math.isclose(one["log_p"], two["log_p"], abs_tol=1e-4)
+
+
+def test_compare_warns_of_what_either_was_trained_on(place, tmp_path):
+    train = write(tmp_path / "other.tsv", pairs(60, 2))
+    assert cli("train", train, "--out", tmp_path / "c", *SMALL, "--max-steps", "3", "--valid-size", "6").code == 0
+    ended = cli("compare", place / "a", tmp_path / "c", place / "test.tsv", "--top-k", "3")
+    assert "occur in the training data of b" in ended.err and "top_k has no effect" in ended.err
+
+
+def test_what_people_read_cannot_drive_a_terminal(run_a, tmp_path):
+    from seq2x.run import commit, load
+
+    shutil.copytree(run_a / "best", tmp_path / "best")
+    saved = load(tmp_path / "best")
+    commit(tmp_path / "best", saved.step, saved.contents, {**saved.about, "parent": "\x1b[2J\u202e"})
+    out = cli("info", tmp_path / "best").out
+    assert b"began from" in out and b"\x1b" not in out and "\u202e".encode() not in out
+    path = write(tmp_path / "test.tsv", [("ab\x1b[2J", "ba"), ("dcbaa", "aabcd")])
+    out = cli("compare", run_a, run_a.parent / "b", path, "--beam-size", "1").out
+    assert b"\x1b" not in out
 
 
 def test_info_in_words_and_for_machines(run_a):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from seq2x.cli import streams
 from seq2x.cli.evaluate import say
 from seq2x.cli.parser import Parser, add_settings, given
+from seq2x.errors import escape
 
 if TYPE_CHECKING:
     from seq2x.evaluate import Compared
@@ -64,7 +65,7 @@ def _words(name_a: str, name_b: str, found: Compared, shown: int) -> str:
         ]
     if len(found.changed) > shown:
         lines.append(f"... {len(found.changed) - shown:,} more (--lines N, or --json for all)")
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(escape, lines)) + "\n"
 
 
 def _change(found: Compared, row: int) -> dict[str, object]:

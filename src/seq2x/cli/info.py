@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from seq2x.cli import streams
 from seq2x.cli.parser import Parser
+from seq2x.errors import escape
 
 if TYPE_CHECKING:
     from seq2x.saved import Saved
@@ -86,7 +87,7 @@ def _words(name: str, facts: dict[str, Any]) -> str:
     if about.get("parent"):
         lines.append(f"  began from {_short(about['parent'])}")
     lines.append(f"  files      {len(facts['files'])}, {_bytes(size)}; every sum agrees")
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(escape, lines)) + "\n"  # the folder may be somebody else's
 
 
 def _model(model: dict[str, Any]) -> str:

@@ -27,6 +27,7 @@ class Parser(argparse.ArgumentParser):
     """An `ArgumentParser` whose errors are ours, and whose help fits a terminal of 24 x 80."""
 
     rooms: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
     def error(self, message: str) -> NoReturn:
         """Raises `UsageError`: exit code 2 in our own format."""
@@ -37,7 +38,7 @@ class Parser(argparse.ArgumentParser):
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
                 found = action.choices[name]
-                assert isinstance(found, Parser)
+                assert isinstance(found, Parser)  # by construction: told to mypy
                 return found
         raise KeyError(name)
 
@@ -51,11 +52,13 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def add_settings(parser: Parser, *rooms: str, shown: Iterable[str] = ()) -> None:
-    """One option for every setting of `rooms`, and `--set`; those `shown` stand in the short help."""
-    parser.rooms = rooms
+def add_settings(parser: Parser, *rooms: str, shown: Iterable[str] = (), also: Iterable[str] = ()) -> None:
+    """One option for every setting of `rooms` and those named in `also`, and `--set`; those `shown` stand in the
+    short help.
+    """
+    parser.rooms, parser.also = rooms, tuple(also)
     visible = frozenset(shown)
-    for field in _fields(rooms):
+    for field in _fields(rooms, parser.also):
         text = str(field.metadata["text"]) if field.name in visible else argparse.SUPPRESS
         names = list(dict.fromkeys([flag(field.name), f"--{field.name}"]))
         if isinstance(field.default, bool):
@@ -85,7 +88,8 @@ def add_common(parser: Parser) -> None:
 def given(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
     """The settings that stand on this command line, as plain values by name, not yet checked for range.
 
-    Raises `UsageError` for a name that does not exist, a value of the wrong type, or a setting given twice.
+    Raises `UsageError` for a name that does not exist, a value of the wrong type, or a setting given twice, once of
+    it with `--set`. Of one option given twice the last counts, as everywhere.
     """
     from seq2x.settings import canonical, parse_flag
 
@@ -133,9 +137,9 @@ def _reject(name: str, value: str, where: str, known: Sequence[str]) -> NoReturn
     raise UsageError(where, f'unknown option "{name[:80]}"', todo=hint)
 
 
-def _fields(rooms: Iterable[str]) -> list[dataclasses.Field[Any]]:
-    wanted = frozenset(rooms)
-    return [field for field in dataclasses.fields(Settings) if field.metadata["room"] in wanted]
+def _fields(rooms: Iterable[str], also: Iterable[str] = ()) -> list[dataclasses.Field[Any]]:
+    wanted, named = frozenset(rooms), frozenset(also)
+    return [f for f in dataclasses.fields(Settings) if f.metadata["room"] in wanted or f.name in named]
 
 
 def _choices(name: str) -> tuple[str, ...]:
@@ -156,8 +160,8 @@ class _Help(argparse.Action):
 
 class _HelpAll(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        assert isinstance(parser, Parser)
-        streams.write(_short_help(parser) + "\n" + _all_settings(parser.rooms))
+        assert isinstance(parser, Parser)  # by construction: told to mypy
+        streams.write(_short_help(parser) + "\n" + _all_settings(parser.rooms, parser.also))
         parser.exit()
 
 
@@ -186,12 +190,13 @@ def _fitting(text: str) -> str:
     return text if len(text) <= room else text.partition(";")[0].partition(" (")[0][:room]
 
 
-def _all_settings(rooms: Sequence[str]) -> str:
-    """Every setting of `rooms`: name, sentence, default."""
+def _all_settings(rooms: Sequence[str], also: Sequence[str]) -> str:
+    """Every setting of `rooms` and those of `also`: name, sentence, default."""
     lines: list[str] = []
-    for room in rooms:
-        lines.append(f"{room}:")
-        for field in _fields([room]):
+    parts = [(room, _fields([room])) for room in rooms] + ([("also", _fields([], also))] if also else [])
+    for title, fields in parts:
+        lines.append(f"{title}:")
+        for field in fields:
             choices = ", ".join(_choices(field.name))
             text = f"{field.metadata['text']} ({choices}{'; ' * bool(choices)}default {_default(field.default)})"
             first = f"  {flag(field.name):<{_LEFT}}"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
+import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,7 +30,8 @@ def add(parser: Parser) -> None:
     parser.add_argument("-o", "--out", metavar="FILE", help="write here instead of standard output")
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted --out FILE ends")
     parser.add_argument("--ensemble", metavar="RUN", action="append", default=[], help="decide together with this run")
-    add_settings(parser, "search", "machine", shown=("beam_size", "n_best", "sample", "device", "batch_size", "window"))
+    shown = ("beam_size", "n_best", "sample", "device", "batch_size", "window")
+    add_settings(parser, "search", "machine", shown=shown, also=("seed",))
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -39,6 +43,10 @@ def run(arguments: argparse.Namespace) -> int:
     settings = given(arguments, "predict")
     if arguments.resume and arguments.out is None:
         raise UsageError("seq2x predict --resume", "no --out FILE", "the file to go on with")
+    if arguments.text is not None and arguments.file != "-":
+        raise UsageError("seq2x predict", f'--text and "{arguments.file}"', "one of them")
+    if arguments.out is not None and arguments.text is None:
+        _require_another(arguments.file, arguments.out)
     if arguments.file == "-" and arguments.text is None:
         streams.standard_input()  # closed? say so before a model is loaded
         if streams.is_terminal():
@@ -52,6 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
     resolved = predictor.settings(**settings)
     for idle in without_effect(resolved, settings):
         streams.note(idle)
+    if "seed" in settings and not resolved.sample:
+        streams.note("seed has no effect with sample = false")
     notes = Notes()
     texts = iter([arguments.text]) if arguments.text is not None else read_inputs([arguments.file], notes)
     done = _cut_back(Path(arguments.out), resolved.window) if arguments.resume else 0
@@ -122,6 +132,14 @@ def _remembering(texts: Iterable[str], sources: list[str]) -> Iterator[str]:
     for text in texts:
         sources.append(text)
         yield text
+
+
+def _require_another(file: str, out: str) -> None:
+    """`UsageError` if outputs would be written over the inputs that are still to be read."""
+    with suppress(OSError, ValueError):  # what is not there, or cannot be, is said by who opens it
+        same = os.fstat(0) if file == "-" else Path(file).stat()
+        if os.path.samestat(same, Path(out).stat()) and stat.S_ISREG(same.st_mode):
+            raise UsageError("seq2x predict --out", f"{out} is the file that is read", "another file")
 
 
 def _cut_back(path: Path, window: int) -> int:
