@@ -94,7 +94,7 @@ def report(
     names = list(metrics) or _fitting(predictor, [example.targets for example in examples])
     predictions = list(predictor.stream((example.source for example in examples), **search))
     results = judge([p.value for p in predictions], [e.targets for e in examples], names)
-    notes += _about_outputs(predictions) + _overlap(predictor, examples)
+    notes += _idle(predictor, search) + _about_outputs(predictions) + _overlap(predictor, examples)
     return Report(results, examples, predictions, notes)
 
 
@@ -193,7 +193,8 @@ def compare(
     outputs_a, outputs_b = a(sources, **search), b(sources, **search)
     verdict = paired(name, outputs_a, outputs_b, references)
     changed = [row for row, (x, y) in enumerate(zip(outputs_a, outputs_b, strict=True)) if x != y]
-    notes += _overlap(a, examples)
+    notes += _idle(a, search)
+    notes += [*_overlap(a, examples, " of a"), *_overlap(b, examples, " of b")]
     return Compared(verdict, changed, examples, outputs_a, outputs_b, notes)
 
 
@@ -211,6 +212,13 @@ def _loaded(run: str | os.PathLike[str] | Predictor, search: Mapping[str, Any]) 
     if isinstance(run, Predictor):
         return run
     return load(run, search.get("device", "auto"), threads=search.get("threads", 0))
+
+
+def _idle(predictor: Predictor, search: Mapping[str, Any]) -> list[str]:
+    """What was asked for and changes nothing."""
+    from seq2x.settings import without_effect
+
+    return without_effect(predictor.settings(**search), search)
 
 
 def _examples(
@@ -263,17 +271,19 @@ def _about_outputs(predictions: Sequence[Prediction]) -> list[str]:
     return lines
 
 
-def _overlap(predictor: Predictor, examples: Sequence[Example]) -> list[str]:
-    """A warning if the test set was trained on; said, too, where that cannot be known."""
+def _overlap(predictor: Predictor, examples: Sequence[Example], whose: str = "") -> list[str]:
+    """A warning if the test set was trained on; said, too, where that cannot be known. `whose`: " of a", say."""
     from seq2x.tasks.seen import SEEN_FILE, Seen
 
     if predictor.seen is None:
-        return ["whether test lines occur in the training data is not known (the run folder has no record of it)"]
+        unknown = "is not known (the run folder has no record of it)"
+        return [f"whether test lines occur in the training data{whose} {unknown}"]
     sources, pairs = Seen.from_bytes(predictor.seen, SEEN_FILE).count(examples)
     if not sources:
         return []
-    found = f"{sources:,} of {len(examples):,} sources ({sources / len(examples):.0%}) occur in the training data"
-    return [f"warning: {found}, {pairs:,} with the same target: the figures flatter"]
+    share = f"{sources:,} of {len(examples):,} sources ({sources / len(examples):.0%})"
+    found = f"{share} occur in the training data{whose}, {pairs:,} with the same target"
+    return [f"warning: {found}: the figures flatter"]
 
 
 def _fitting(predictor: Predictor, references: Sequence[Sequence[str]]) -> list[str]:
