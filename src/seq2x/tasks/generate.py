@@ -279,7 +279,7 @@ class Generate:
     def _score(self, sources: list[list[int]], targets: list[list[int]]) -> list[TargetScore]:
         source, target = self._padded(sources), self._padded(targets)
         scored = self.model.log_prob(Batch(source, target, np.arange(len(sources))))
-        assert scored.items is not None
+        assert scored.items is not None  # every generating model has them
         items = scored.items.double().cpu().numpy()
         results = []
         for row, ids in enumerate(targets):

@@ -6,6 +6,7 @@ probability 3e-8 each. No text can be read back.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from hashlib import blake2b
 
@@ -29,12 +30,11 @@ class Seen:
     @classmethod
     def of(cls, examples: Iterable[Example]) -> Seen:
         """The fingerprints of `examples`; one pair per target."""
-        sources: list[int] = []
-        pairs: list[int] = []
+        sources, pairs = array("Q"), array("Q")  # eight bytes a line: a corpus may be large
         for example in examples:
             sources.append(_print(example.source))
             pairs.extend(_print(example.source + _PAIR + target) for target in example.targets)
-        return cls(np.unique(np.array(sources, np.uint64)), np.unique(np.array(pairs, np.uint64)))
+        return cls(np.unique(np.frombuffer(sources, np.uint64)), np.unique(np.frombuffer(pairs, np.uint64)))
 
     def to_bytes(self) -> bytes:
         """Little-endian uint64: the number of sources, the sources, the pairs."""
