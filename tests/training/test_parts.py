@@ -1,8 +1,10 @@
 """The parts around the loop: schedules, averages, judgement, log, probe, signals, seeds, fine-tuning."""
 
+import io
 import itertools
 import json
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -191,6 +193,22 @@ def test_what_is_said_cannot_move_the_terminal(tmp_path, capsys):
     Log(tmp_path).say("a\x1b[2Jb")
     assert "\x1b" not in capsys.readouterr().err
     assert "\x1b" not in (tmp_path / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("listener", ["closed", "gone"])
+def test_a_training_goes_on_when_nobody_listens(tmp_path, monkeypatch, listener):
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(sys, "stderr", None if listener == "closed" else Gone())
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    log = Log(tmp_path)
+    log.say("one")
+    log.progress(1, 10, "loss 1")
+    log.say("two")
+    log.close()
+    assert (tmp_path / "log.txt").read_text() == "one\ntwo\n" and sys.stdout.getvalue() == ""
 
 
 def test_progress_without_a_terminal_is_a_line_now_and_then(capsys):

@@ -173,6 +173,13 @@ def test_judgements_are_all_listed(tmp_path):
     assert "At the last validation: repeats itself" in page.text
 
 
+def test_too_few_outputs_to_judge_are_not_called_right(tmp_path):
+    page = page_of(write(tmp_path / "run", [valid(1, judged=5), valid(2, judged=5)]))
+    assert "5 outputs are too few to judge them by" in page.text
+    assert "found nothing wrong with the outputs" not in page.text
+    assert "2 of all had too few outputs" in page.text
+
+
 def test_a_long_run_keeps_its_peaks(tmp_path):
     records = (
         [train(step) for step in range(1, 5001)] + [train(5001, loss=99.5)] + [train(s) for s in range(5002, 9000)]

@@ -135,6 +135,15 @@ def test_harmless_settings_may_change_when_allowed(tmp_path, fast_disk):
     assert go(path, tmp_path / "run", max_steps=4, early_stopping=3).steps == 4
 
 
+def test_a_search_that_may_change_is_that_of_the_run_from_then_on(tmp_path, fast_disk):
+    path, run = pairs(tmp_path), tmp_path / "run"
+    go(path, run, max_steps=6)
+    changed = ["beam_size", "max_length"]
+    go(path, run, max_steps=12, beam_size=2, max_length=None, allow_change=changed)
+    assert seq2x.load(run).settings().beam_size == 2 and seq2x.load(run).settings().max_length is None
+    assert go(path, run, max_steps=12, beam_size=2, max_length=None).steps == 12
+
+
 def test_other_data_is_refused_and_restart_begins_anew(tmp_path, fast_disk):
     path = pairs(tmp_path)
     go(path, tmp_path / "run", max_steps=3)

@@ -6,7 +6,7 @@ Stored as `model.json` and `task.json`, read strictly: a folder that somebody se
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from seq2x.errors import FolderError, Seq2xError
@@ -41,20 +41,17 @@ class About:
     @classmethod
     def of(cls, settings: Settings, shape: ModelShape, targets: Sequence[str], length_ratio: float = 2.0) -> About:
         """What a run with `settings` stores; the metric follows from the validation `targets` if it is "auto"."""
-        default = Settings()
-        used = {
-            item.name: getattr(settings, item.name)
-            for item in fields(Settings)
-            if item.metadata["room"] == "search" or item.name in ("format", "columns")
-        }
-        changed = {name: value for name, value in used.items() if value != getattr(default, name)}
         return cls(
             shape=shape,
             metric=metric_for(settings, targets),
             references=settings.references,
-            search=changed,
+            search=_search_of(settings),
             length_ratio=length_ratio,
         )
+
+    def with_search(self, settings: Settings) -> About:
+        """The same task used with the search of other `settings`: a resumed run may change it."""
+        return replace(self, search=_search_of(settings))
 
     def to_files(self) -> dict[str, bytes]:
         """`model.json` and `task.json`, canonical."""
@@ -94,6 +91,13 @@ def metric_for(settings: Settings, targets: Sequence[str]) -> str:
     if settings.valid_metric not in ("auto", "loss"):
         return settings.valid_metric
     return pick([(target,) for target in targets])[0]
+
+
+def _search_of(settings: Settings) -> dict[str, Any]:
+    """The settings of the search and the columns that differ from the defaults."""
+    default = Settings()
+    used = [f.name for f in fields(Settings) if f.metadata["room"] == "search" or f.name in ("format", "columns")]
+    return {name: getattr(settings, name) for name in used if getattr(settings, name) != getattr(default, name)}
 
 
 def _check_search(search: Mapping[str, Any], where: str) -> None:

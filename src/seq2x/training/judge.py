@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-__all__ = ["judge"]
+__all__ = ["FEW", "judge"]
 
-_FEW = 20  # with fewer outputs nothing is said about shares
+FEW = 20  # with fewer outputs nothing is said about shares
 _OVERFIT = 3  # validations in a row whose loss is above the best one
 
 
@@ -23,7 +23,7 @@ def judge(
     the references', so that data in which copying or repeating is right is not blamed.
     """
     troubles = []
-    if len(outputs) >= _FEW:
+    if len(outputs) >= FEW:
         troubles = [
             _ignores_source(sources, outputs, references),
             _copies(sources, outputs, references),
@@ -36,7 +36,7 @@ def _ignores_source(sources: Sequence[str], outputs: Sequence[str], references: 
     top, count = Counter(outputs).most_common(1)[0]
     usual = Counter(r[0] for r in references if r).most_common(1)[0][1]
     share = count / len(outputs)
-    if len(set(sources)) >= _FEW and share > 0.3 and count > 2 * usual:
+    if len(set(sources)) >= FEW and share > 0.3 and count > 2 * usual:
         return f"ignores the source: {share:.0%} of the outputs are {_short(top)}"
     return ""
 

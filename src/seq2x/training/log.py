@@ -6,12 +6,13 @@ is the same in every run with the same seed and data, interrupted or not.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ class Log:
     """Writes into run folder `folder` (nowhere if None) and, unless `quiet`, to standard error."""
 
     def __init__(self, folder: Path | None = None, *, quiet: bool = False) -> None:
-        self._folder, self._quiet = folder, quiet
+        self._folder, self._quiet = folder, quiet or sys.stderr is None
         self._bar: Any = None
         self._task: Any = None
         self._shown = -math.inf
@@ -35,10 +36,10 @@ class Log:
     def say(self, text: str = "") -> None:
         """One line (or several) for people."""
         text = escape(text)
-        if not self._quiet:
+        with self._shown_or_not():
             if self._bar is not None:
                 self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
-            else:
+            elif not self._quiet:
                 print(text, file=sys.stderr, flush=True)
         if self._folder is not None:
             with (self._folder / "log.txt").open("a", encoding="utf-8") as file:
@@ -62,17 +63,27 @@ class Log:
         """Move the bar; without a terminal, a plain line now and then."""
         if self._quiet:
             return
-        if sys.stderr.isatty():
-            self._show_bar(step, last, text)
-        elif time.monotonic() - self._shown >= _PLAIN_SECONDS:
-            self._shown = time.monotonic()
-            print(f"step {step:,}/{last:,}  {text}", file=sys.stderr, flush=True)
+        with self._shown_or_not():
+            if sys.stderr.isatty():
+                self._show_bar(step, last, text)
+            elif time.monotonic() - self._shown >= _PLAIN_SECONDS:
+                self._shown = time.monotonic()
+                print(f"step {step:,}/{last:,}  {text}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Take the bar away."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        with self._shown_or_not():
+            if self._bar is not None:
+                self._bar.stop()
+        self._bar = None
+
+    @contextlib.contextmanager
+    def _shown_or_not(self) -> Iterator[None]:
+        """Nobody may listen any more (a closed pipe, a terminal that is gone): no reason to stop a training."""
+        try:
+            yield
+        except (OSError, ValueError):
+            self._quiet, self._bar = True, None
 
     def _show_bar(self, step: int, last: int, text: str) -> None:
         if self._bar is None:

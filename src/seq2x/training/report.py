@@ -21,6 +21,7 @@ from seq2x.metrics import METRICS
 from seq2x.pictures import Curve, curves_svg
 from seq2x.settings import Settings, resolve
 from seq2x.strict_json import parse_json
+from seq2x.training.judge import FEW
 from seq2x.training.log import duration, read_metrics
 from seq2x.training.page import details, number, page, prose, section, table, visible
 
@@ -193,6 +194,9 @@ def _complaint(run: _Run) -> str:
     said = run.valid[-1].get("judgement")
     if said:
         return prose(f"At the last validation: {said}", "p", "bad")
+    judged = _of(run.valid[-1], "judged")
+    if judged is not None and judged < FEW:
+        return f'<p class="soft">{number(judged, ",")} outputs are too few to judge them by; it takes {FEW}.</p>'
     return '<p class="good">The last validation found nothing wrong with the outputs.</p>'
 
 
@@ -299,7 +303,9 @@ def _judgements(run: _Run) -> str:
     if not run.valid:
         return ""
     rows = [[number(_step(r), ","), prose(r["judgement"])] for r in run.valid if r.get("judgement")]
+    few = sum((_of(record, "judged") or FEW) < FEW for record in run.valid)
     quiet = f"{len(run.valid) - len(rows):,} of {len(run.valid):,} validations found nothing wrong"
+    quiet += f", {few:,} of all had too few outputs to tell more than whether it overfits" if few else ""
     watched = "whether the outputs ignore the input, copy it or repeat themselves, and whether the model overfits"
     said = f"<p>After each validation it is asked {watched}. {quiet}.</p>"
     return said + (table("What was found", ["step", "judgement"], rows) if rows else "")

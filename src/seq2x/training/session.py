@@ -95,6 +95,7 @@ def open_session(
         name = f"cuda:{world.local % torch.cuda.device_count()}"
     device = pick_device(name)
     task = Generate.from_saved(saved, device)
+    task.about = task.about.with_search(settings)
     micro = micro_of(folder, task, settings, world, log)
     optimizer = adamw(task.model, settings.adam_beta1, settings.adam_beta2, settings.weight_decay)
     averages, tally = Averages(task.model, settings.ema, settings.average_last), Tally(device)
@@ -203,6 +204,7 @@ class Session:
             "best": t.progress.best,
             "best_step": t.progress.best_step,
             "judgement": found.judgement,
+            "judged": found.judged,
             "examples": lines,
         }
         clock = {"seconds": round(t.seconds(), 3), "validation_seconds": round(seconds, 3)}

@@ -179,12 +179,13 @@ def _look(request: _Request) -> None:
     for paths in (request.paths, *([path] for path in valid)):
         sniff(paths, asked.format, asked.columns, max_line_bytes=asked.max_line_bytes)
     parent = [model_folder(request.from_run)] if request.from_run else []
-    for path in parent:
-        load(path)
+    for one in parent:
+        load(one)
     if request.restart:
         doomed = [path.resolve() for path in _own(folder)]
-        for path in [Path(one) for one in (*request.paths, *valid, *parent)]:
-            if any(path.resolve().is_relative_to(one) for one in doomed):
+        needed: list[str | Path] = [*request.paths, *valid, *parent]
+        for path in needed:
+            if any(Path(path).resolve().is_relative_to(one) for one in doomed):
                 raise UsageError("restart", f"it would remove {path}, which it needs", "", "choose another --out")
 
 
@@ -305,8 +306,9 @@ def _resumed_settings(about: Mapping[str, Any], request: _Request, log: Log) -> 
     for name, old, new, harmless in differences(before, request.asked):
         longer = name == "max_steps" and new is not None and int(str(new)) > (settings.max_steps or 0)
         if longer or (harmless and name in allowed):
-            log.say(f"{name}: {getattr(settings, name)} -> {new}")
-            changed |= {} if new is None else {name: new}
+            planned = name == "max_steps" and new is None  # what the plan said, or a longer run since, stays
+            log.say(f"{name}: {getattr(settings, name)} -> {'auto' if new is None else new}")
+            changed |= {} if planned else {name: new}
         else:
             old, new = ("auto" if value is None else value for value in (old, new))
             wrong.append(f"{name} was {old}, now {new}" + ("" if harmless else " (cannot change in a run)"))

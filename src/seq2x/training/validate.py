@@ -23,7 +23,9 @@ EXAMPLES = 5  # shown at each validation, always the same
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What one validation found. `loss` is per target token, without smoothing or dropout."""
+    """What one validation found. `loss` is per target token, without smoothing or dropout; `judged` outputs were
+    looked at for the `judgement` (fewer than `seq2x.training.judge.FEW` say nothing of shares).
+    """
 
     metric: str
     value: float
@@ -31,6 +33,7 @@ class Validation:
     loss: float
     outputs: tuple[str, ...]
     judgement: str
+    judged: int
 
     def beats(self, best: float | None, best_loss: float) -> bool:
         """Whether this is better than `best` (always, if there is none); of equal values the lower loss wins.
@@ -78,7 +81,7 @@ class Validator:
             [*history, [step, train_loss, loss, value]],
         )
         shown = outputs if self._metric == "loss" else [outputs[row] for row in self._rows]
-        return Validation(name, value, better, loss, tuple(shown), line)
+        return Validation(name, value, better, loss, tuple(shown), line, len(judged))
 
     def _decode(self, sources: Sequence[str]) -> list[str]:
         """In portions, so that a signal is noticed soon; sorted by length, so that little is padding."""
