@@ -133,7 +133,8 @@ def score(run: str | os.PathLike[str] | Predictor, path: Paths, **settings: Any)
         notes.append(
             f"{otherwise:,} x text that is cut into other symbols than were predicted; the predicted ones count"
         )
-    lines = task.score(sources, targets, predictor.settings(**search).batch_size)
+    chosen = predictor.settings(**search)
+    lines = task.score(sources, targets, 1 if chosen.invariant else chosen.batch_size)
     symbols = [len(line.token_log_p) for line in lines]
     total = math.fsum(line.log_p for line in lines)
     return Scores(lines, examples, total, sum(symbols), perplexity([line.log_p for line in lines], symbols), notes)

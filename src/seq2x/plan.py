@@ -286,8 +286,9 @@ def _plan_steps(data: Profile, given: _Given, device: str) -> None:
     epochs = _epochs(data.pairs)
     steps = _round(min(max(updates * epochs, 600), 200_000))
     given.choose("max_steps", steps, f"about {steps / updates:.0f} epochs at most; early stopping usually ends sooner")
-    warmup = int(min(max(given["max_steps"] // 10, 50), 600 if given["model"] == "transformer" else 200))
-    given.choose("warmup_steps", warmup, "the rate climbs for the first tenth of the steps, 600 at most")
+    most = 600 if given["model"] == "transformer" else 200
+    warmup = int(min(max(given["max_steps"] // 10, 50), most))
+    given.choose("warmup_steps", warmup, f"the rate climbs for the first tenth of the steps, from 50 to {most}")
     valid = _round(min(max(given["max_steps"] / 25, 25), 2_000))
     given.choose("valid_steps", min(valid, given["max_steps"]), "about 25 looks at held-out data")
     if given["valid"] is None:

@@ -191,4 +191,5 @@ def test_a_parent_brings_its_own_vocabulary(trained, tmp_path):
     line = ["train", trained / "good.tsv", "--out", tmp_path / "run", "--from", trained / "run", *TINY]
     for name, value in (("units", "byte"), ("width", "16"), ("vocab_size", "300")):
         refused([*line, f"--{name.replace('_', '-')}", value], 2, name, "as in", "leave it out")
+    refused([*line, "--preset", "big"], 2, "preset", "the sizes of", "leave it out")
     refused(["train", trained / "good.tsv", "--out", tmp_path / "x", "--from", tmp_path / "nowhere"], 4, "nowhere")

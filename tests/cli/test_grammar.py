@@ -223,6 +223,7 @@ def test_internal_errors_are_called_so(monkeypatch, tmp_path):
         (OSError(28, "No space left on device", "/x"), 5),
         (OSError(5, "Input/output error"), 5),
         (SystemExit(3), 3),
+        (RuntimeError("CUDA error: device-side assert triggered\nCompile with ..."), 8),
         (RecursionError("deep"), 1),
     ],
 )

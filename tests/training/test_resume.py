@@ -209,6 +209,8 @@ def test_other_conditions_are_named():
     before = {"threads": "1", "torch": "2.6", "processor": "x", "ranks": "1", "precision": "fp32"}
     assert broken_conditions(before, before) == ""
     assert "threads 1 -> 2" in broken_conditions(before, before | {"threads": "2"})
+    assert broken_conditions(before, before | {"device": "cpu"}) == ""  # an older version did not say
+    assert "device cpu -> X" in broken_conditions(before | {"device": "cpu"}, before | {"device": "X"})
 
 
 def test_best_is_complete_and_gives_what_was_validated(tmp_path, fast_disk):

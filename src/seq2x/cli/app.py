@@ -18,7 +18,7 @@ from types import ModuleType
 from seq2x.allocator import keep_memory
 from seq2x.cli import check, compare, demo, doctor, evaluate, info, predict, score, streams, train
 from seq2x.cli.parser import Parser, add_common, reject_unknown
-from seq2x.errors import OutOfMemory, Seq2xError, StorageError, UsageError, nearest
+from seq2x.errors import DeviceError, OutOfMemory, Seq2xError, StorageError, UsageError, nearest
 
 __all__ = ["COMMANDS", "build_parser", "main"]
 
@@ -136,6 +136,8 @@ def _as_ours(error: Exception) -> Seq2xError | None:
         or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in text)
     ):
         return OutOfMemory("memory", "the machine has no more", todo="try a smaller batch_size or batch_tokens")
+    if type(error).__name__ == "AcceleratorError" or (isinstance(error, RuntimeError) and text.startswith("CUDA ")):
+        return DeviceError("device", text.partition("\n")[0], todo="try again, or --device cpu")
     if isinstance(error, OSError) and error.errno is not None:
         where = str(error.filename) if error.filename is not None else "input or output"
         todo = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""

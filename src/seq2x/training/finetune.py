@@ -49,7 +49,9 @@ class Parent:
 
 
 def inherit(settings: Settings, parent: Parent) -> Settings:
-    """The parent's text and model settings. `UsageError` for one that the user gave and that differs."""
+    """The parent's text and model settings. `UsageError` for one that the user gave and that differs (one given as
+    the default cannot be told from one not given: the parent's holds).
+    """
     task = parent.task
     found: dict[str, Any] = {k: v for k, v in task.about.shape.to_json().items() if k in _names() and k not in _FREE}
     found |= {
@@ -64,6 +66,8 @@ def inherit(settings: Settings, parent: Parent) -> Settings:
     if task.source_codec.units == task.target_codec.units:
         found["units"] = task.source_codec.units
     default = Settings()
+    if settings.preset != default.preset:
+        raise UsageError("preset", f"{settings.preset!r}", f"the sizes of {parent.run}", "leave it out")
     for name, value in found.items():
         asked = getattr(settings, name)
         if asked not in (getattr(default, name), value):

@@ -56,7 +56,14 @@ def plain_settings(settings: Settings) -> dict[str, Any]:
 
 
 def about_of(
-    asked: Settings, settings: Settings, data: str, progress: Progress, seconds: float, parent: str, ranks: int
+    asked: Settings,
+    settings: Settings,
+    data: str,
+    progress: Progress,
+    seconds: float,
+    parent: str,
+    ranks: int,
+    device: torch.device,
 ) -> dict[str, Any]:
     """The JSON of a training state. All that depends on the clock stands under `time`."""
     return {
@@ -65,7 +72,7 @@ def about_of(
         "data": data,
         "parent": parent,
         "progress": progress.to_json(),
-        "conditions": conditions(ranks, settings.precision),
+        "conditions": conditions(ranks, settings.precision, device),
         "time": {"seconds": round(seconds, 3)},
     }
 
@@ -104,7 +111,7 @@ def open_session(
         arrays = saved.tensors(STATE_FILE)
         restore_tensors(arrays, saved.where(STATE_FILE), task.model, optimizer, averages, tally)
     if world.leader:
-        _tidy(folder, saved, progress, settings, world, log)
+        _tidy(folder, saved, progress, conditions(world.size, settings.precision, device), log)
     files = {name: saved.read(name) for name in (SEEN_FILE,) if name in saved.contents}
     store = open_store(store_folder(folder, "valid"))
     validator = Validator(task, settings, _valid_examples(folder), store, lambda: signals.caught)
@@ -155,6 +162,7 @@ class Session:
             t.seconds(),
             str(self._about["parent"]),
             t.micro.world.size,
+            self._task.device,
         )
         files = self._task.to_files() | self._files | {STATE_FILE: pack(tensors)}
         commit(self._folder / "last", t.progress.step, files, about, keep_generations=2, kind="training")
@@ -221,7 +229,7 @@ class Session:
             t.log.say(f"    {found.judgement}")
 
 
-def _tidy(folder: Path, saved: Saved, progress: Progress, settings: Settings, world: World, log: Log) -> None:
+def _tidy(folder: Path, saved: Saved, progress: Progress, now: Mapping[str, str], log: Log) -> None:
     """Remove what a killed process left, cut `metrics.jsonl` back to the restored step, say what is not the same."""
     if saved.warning:
         log.say(f"warning: {saved.warning}")
@@ -234,7 +242,7 @@ def _tidy(folder: Path, saved: Saved, progress: Progress, settings: Settings, wo
     log.lines = progress.lines
     before = saved.about.get("conditions")
     if progress.step and isinstance(before, dict):
-        warning = broken_conditions(before, conditions(world.size, settings.precision))
+        warning = broken_conditions(before, now)
         if warning:
             log.say(f"warning: {warning}")
 

@@ -253,7 +253,8 @@ def _begin(request: _Request, world: World, log: Log) -> None:
     seconds, why = estimate_seconds(settings, weights, rate)
     log.say(f"model: {weights:,} weights; training takes {duration(seconds)} at most ({why})")
     (folder / "settings.toml").write_text(_recipe(request, prepared), encoding="utf-8")
-    about = about_of(asked, settings, data, Progress(), 0.0, str(request.from_run or ""), world.size)
+    device = prepared.task.device
+    about = about_of(asked, settings, data, Progress(), 0.0, str(request.from_run or ""), world.size, device)
     files = prepared.task.to_files() | prepared.extra
     commit(folder / "last", 0, files, about, keep_generations=2, kind="training")
 

@@ -160,11 +160,13 @@ def check_finite(tensors: Mapping[str, torch.Tensor], step: int) -> None:
             )
 
 
-def conditions(ranks: int, precision: str) -> dict[str, str]:
+def conditions(ranks: int, precision: str, device: torch.device) -> dict[str, str]:
     """What the last bit depends on beside seed and data."""
+    cuda = device.type == "cuda"
     return {
         "threads": str(torch.get_num_threads()),
         "torch": torch.__version__,
+        "device": torch.cuda.get_device_name(device) if cuda else device.type,
         "processor": f"{_processor()} ({torch.backends.cpu.get_cpu_capability()})",
         "ranks": str(ranks),
         "precision": precision,
@@ -172,8 +174,10 @@ def conditions(ranks: int, precision: str) -> dict[str, str]:
 
 
 def broken_conditions(before: Mapping[str, Any], now: Mapping[str, str]) -> str:
-    """A warning if a resumed run cannot be equal to the bit, else nothing."""
-    changed = [f"{name} {before.get(name)} -> {value}" for name, value in now.items() if before.get(name) != value]
+    """A warning if a resumed run cannot be equal to the bit, else nothing. Of what an older version did not write
+    down, nothing is said.
+    """
+    changed = [f"{n} {before[n]} -> {value}" for n, value in now.items() if n in before and before[n] != value]
     return f"resumed, but not bit-exact: {'; '.join(changed)}" if changed else ""
 
 
