@@ -28,7 +28,7 @@ def survive(what, folder, count):
 def test_kills_lose_nothing_that_was_acknowledged(tmp_path, kills):
     result = survive("kill", tmp_path, kills)
     assert result["died"] == kills and result["finished"] > 0
-    assert result["lost"] == result["wrong"] == result["leftover"] == 0
+    assert (result["lost"], result["wrong"], result["leftover"]) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("races", [20, pytest.param(100, marks=pytest.mark.slow)])
