@@ -289,3 +289,10 @@ def test_what_cannot_be(tmp_path):
     assert caught.value.line == 1
     assert len(pairs(write(tmp_path, '{"source": "a", "target": "b"}\n', "plain.txt"), format="jsonl")) == 1
     assert len(pairs(write(tmp_path, "\n" * 2000 + "a\tb\n", "late.tsv"))) == 1
+
+
+def test_a_line_without_a_tab_is_named_not_the_sound_one_before_it(tmp_path):
+    path = tmp_path / "half.tsv"
+    path.write_bytes(b"a\tb\nc\n")
+    with pytest.raises(DataError, match=r"half\.tsv:2: found 1 column \(no TAB\)"):
+        sniff([path])

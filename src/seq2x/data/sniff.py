@@ -110,7 +110,7 @@ def _format(paths: Sequence[PathLike], heads: Sequence[list[tuple[int, str]]], f
     if len(paths) > 2:
         todo = "say --format lines if the first is the source and the others are right outputs"
         raise ReadError("columns", names, 0, f"{len(paths)} files, not all with TABs", todo=todo)
-    line, text = heads[0][0]
+    line, text = next((row for head in heads for row in head if "\t" not in row[1]), heads[0][0])
     separator = next(
         (name for mark, name in ((",", "commas"), (";", "semicolons"), ("|||", "|||")) if mark in text), ""
     )
