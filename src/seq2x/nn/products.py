@@ -35,7 +35,7 @@ def _operation() -> Any:
         return None
 
 
-_LINEAR = _operation() if torch.backends.cpu.get_cpu_capability() == "AVX512" else None
+_LINEAR: Any = _operation() if torch.backends.cpu.get_cpu_capability() == "AVX512" else None
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

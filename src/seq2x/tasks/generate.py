@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from seq2x.search import Ensemble, Rules, Sampling, limits, sample, search
 from seq2x.settings import Settings
 from seq2x.tasks.about import MODEL_FILE, TASK_FILE, About
 from seq2x.tasks.weights import fill, own_tensors, pack, verify
+from seq2x.tasks.workers import in_order
 from seq2x.types import EOS, NOTHING, PAD, Alternative, Batch, Hypotheses, Memory, Objective, Padded, Prediction, Want
 
 if TYPE_CHECKING:
@@ -92,18 +94,23 @@ class Generate:
     def predict(self, texts: Sequence[str], settings: Settings, want: Want = NOTHING) -> list[Prediction]:
         """One Prediction per text, in order: a search, or draws if `settings.sample`.
 
-        Texts are decoded `settings.batch_size` together, the longest first, so that little is padding. A blank text
-        has a blank output. With `settings.invariant` each is decoded alone: the same bits whatever stands beside it.
+        Texts are decoded `settings.batch_size` together, the longest first, so that little is padding, on a CPU as
+        many such batches at once as torch has threads. A blank text has a blank output. With `settings.invariant` each
+        text is decoded alone: the same bits whatever stands beside it.
         """
         sources = [self._read(text) for text in texts]
         results = [Prediction("", stopped="empty")] * len(sources)
         rows = sorted((row for row, s in enumerate(sources) if s.ids), key=lambda row: -len(sources[row].ids))
         size = 1 if settings.invariant else settings.batch_size
+        parts = [rows[begin : begin + size] for begin in range(0, len(rows), size)]
+
+        def work(part: list[int]) -> list[Prediction]:
+            return self._decode([texts[row] for row in part], settings, want)
+
         with _evaluating([self, *self.team]):
-            for begin in range(0, len(rows), size):
-                part = rows[begin : begin + size]
-                for row, result in zip(part, self._decode([texts[r] for r in part], settings, want), strict=True):
-                    results[row] = result
+            found = in_order(work, parts, self.device, settings.invariant)
+        for row, result in zip(rows, chain.from_iterable(found), strict=True):
+            results[row] = result
         return results
 
     def score(
@@ -120,12 +127,15 @@ class Generate:
         results = [TargetScore(0.0, (), (), ())] * len(sources)
         rows = [row for row, (s, ids) in enumerate(zip(read, wanted, strict=True)) if s.ids or ids not in ([], [EOS])]
         rows.sort(key=lambda row: -(len(read[row].ids) + len(wanted[row])))
+        parts = [rows[begin : begin + batch_size] for begin in range(0, len(rows), batch_size)]
+
+        def work(part: list[int]) -> list[TargetScore]:
+            return self._score([read[row].ids or [EOS] for row in part], [wanted[row] for row in part])
+
         with _evaluating([self]):
-            for begin in range(0, len(rows), batch_size):
-                part = rows[begin : begin + batch_size]
-                scored = self._score([read[r].ids or [EOS] for r in part], [wanted[r] for r in part])
-                for row, result in zip(part, scored, strict=True):
-                    results[row] = result
+            found = in_order(work, parts, self.device)
+        for row, result in zip(rows, chain.from_iterable(found), strict=True):
+            results[row] = result
         return results
 
     # -------------------------------------------------------------- storage
