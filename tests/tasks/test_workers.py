@@ -38,7 +38,7 @@ def test_a_single_part_has_all_threads_unless_parts_are_to_be_alike():
 
     assert in_order(work, [0], CPU) == [2]
     assert in_order(work, [0], CPU, alike=True) == [1]
-    assert in_order(work, [], CPU) == []
+    assert in_order(work, [], CPU) == in_order(work, [], CPU, alike=True) == []
     assert torch.get_num_threads() == 2
 
 

@@ -33,8 +33,8 @@ def in_order(
     if device.type != "cpu" or threads == 1 or not (alike or len(parts) > 1):
         return [work(part) for part in parts]
     with _one_thread_each():
-        if len(parts) == 1:
-            return [work(parts[0])]
+        if len(parts) < 2:
+            return [work(part) for part in parts]
         with ThreadPoolExecutor(min(threads, len(parts)), "decode", torch.set_num_threads, (1,)) as pool:
             futures = [pool.submit(_without_gradients, work, part) for part in parts]
             try:
