@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from seq2x.nn.embedding import Embedding
+from seq2x.nn.initial import SMALL
 from seq2x.nn.outputs import VocabularyOutput
 
 from .encoder_decoder import DecoderModule, EncoderDecoder, EncoderModule, shift
@@ -51,11 +52,13 @@ def build(shape: ModelShape) -> EncoderDecoder:
     """A model of this shape with fresh weights, drawn from torch's default generator.
 
     Matrices that are tied are one tensor with one name. Embeddings are scaled by sqrt(E): states of unit variance
-    from the first update on, which recurrent models need as much (their loss falls visibly sooner).
+    from the first update on, which recurrent models need (their loss falls visibly sooner); a Transformer starts
+    smaller throughout (`seq2x.nn.initial`).
     """
-    scale = math.sqrt(shape.embedding_width)
-    source = Embedding(shape.source_size, shape.embedding_width, scale)
-    target = Embedding(shape.target_size, shape.embedding_width, scale, source if shape.tied == "all" else None)
+    width, scale = shape.embedding_width, math.sqrt(shape.embedding_width)
+    spread = SMALL if shape.kind == "transformer" else 1.0
+    source = Embedding(shape.source_size, width, scale, None, spread)
+    target = Embedding(shape.target_size, width, scale, source if shape.tied == "all" else None, spread)
     output = VocabularyOutput(shape.width, shape.target_size, None if shape.tied == "none" else target)
     return EncoderDecoder(ENCODERS[shape.kind](shape, source), DECODERS[shape.kind](shape, target), output)
 

@@ -10,22 +10,24 @@ __all__ = ["Embedding"]
 
 
 class Embedding(nn.Module):
-    """`scale * E[ids]`: one vector per symbol; `E` `[V, D]` is drawn from N(0, D^-1), its square root D^-0.5.
+    """`scale * E[ids]`: one vector per symbol; `E` `[V, D]` is drawn from N(0, (spread^2 / D)).
 
-    With `scale` = sqrt(D) (Vaswani et al. 2017, section 3.4) embeddings enter a network with unit variance while
-    the same matrix, tied to the output layer, gives logits of unit variance: both ends start well without luck.
+    With `scale` = sqrt(D) (Vaswani et al. 2017, section 3.4) embeddings enter a network with the standard deviation
+    `spread` while the same matrix, tied to the output layer, gives logits of the same: both ends start well.
 
     `tied_to` another embedding, this one has no weights of its own: the tensor is stored, counted and saved once.
     """
 
-    def __init__(self, size: int, width: int, scale: float = 1.0, tied_to: Embedding | None = None) -> None:
+    def __init__(
+        self, size: int, width: int, scale: float = 1.0, tied_to: Embedding | None = None, spread: float = 1.0
+    ) -> None:
         super().__init__()
         self.size, self.width, self.scale = size, width, scale
         # A tuple hides the owner from nn.Module: the shared tensor then has one name in a state dict, not two.
         self._owner = () if tied_to is None else (tied_to,)
         if tied_to is None:
             self.table = nn.Parameter(torch.empty(size, width))
-            nn.init.normal_(self.table, std=width**-0.5)
+            nn.init.normal_(self.table, std=spread * width**-0.5)
         elif (size, width) != (tied_to.size, tied_to.width):
             raise ValueError(f"cannot tie [{size}, {width}] to [{tied_to.size}, {tied_to.width}]")
 

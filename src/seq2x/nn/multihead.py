@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .dropout import keep_mask
+from .initial import small
 from .pooling import valid
 from .positions import Rotary
 from .precision import linear
@@ -82,11 +83,13 @@ class SelfAttention(nn.Module):
     Queries, keys and values come from one product with `qkv` `[3D, D]`. `rotary` (or None) turns queries and keys.
     """
 
-    def __init__(self, width: int, heads: int, dropout: float = 0.0, rotary: Rotary | None = None) -> None:
+    def __init__(
+        self, width: int, heads: int, dropout: float = 0.0, rotary: Rotary | None = None, depth: int = 1
+    ) -> None:
         super().__init__()
         self.heads, self.dropout, self.rotary = heads, dropout, rotary
         self.qkv, self.qkv_bias = _weights(3, width)
-        self.out, self.out_bias = _weights(1, width)
+        self.out, self.out_bias = _weights(1, width, depth)
 
     def forward(self, x: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
         """`x` `[B, T, D]` over itself; `mask` `[B, 1, 1, T]`."""
@@ -114,12 +117,12 @@ class CrossAttention(nn.Module):
     Beams are queries: `[B, K, D]` against `[B, S]` is the same call as `[B, T, D]` in training.
     """
 
-    def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
+    def __init__(self, width: int, heads: int, dropout: float = 0.0, depth: int = 1) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
         self.query, self.query_bias = _weights(1, width)
         self.kv, self.kv_bias = _weights(2, width)
-        self.out, self.out_bias = _weights(1, width)
+        self.out, self.out_bias = _weights(1, width, depth)
 
     def remember(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values `[B, H, S, d]` of a memory's states `[B, S, D]`: once per sentence."""
@@ -136,12 +139,9 @@ class CrossAttention(nn.Module):
         return linear(_merge(context), self.out, self.out_bias), None if weights is None else weights.mean(1)
 
 
-def _weights(parts: int, width: int) -> tuple[nn.Parameter, nn.Parameter]:
-    """`parts` square matrices in one, each Xavier-uniform by itself (Glorot & Bengio 2010, eq. 16), and zero biases."""
-    matrix = nn.Parameter(torch.empty(parts * width, width))
-    for part in matrix.data.chunk(parts):
-        nn.init.xavier_uniform_(part)
-    return matrix, nn.Parameter(torch.zeros(parts * width))
+def _weights(parts: int, width: int, depth: int = 1) -> tuple[nn.Parameter, nn.Parameter]:
+    """`parts` square matrices in one, and zero biases."""
+    return nn.Parameter(small(parts * width, width, width, depth)), nn.Parameter(torch.zeros(parts * width))
 
 
 def _split(x: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:

@@ -3,13 +3,11 @@
     pre-norm:   x + drop(f(norm(x)))        (Xiong et al. 2020, table 1: trains without warm-up worries; the default)
     post-norm:  norm(x + drop(f(x)))        (the original; a little better where it trains)
 
-Matrices start Xavier-uniform; those that write into the residual stream in layer l are divided by sqrt(l) (Zhang et al.
-2019, depth-scaled initialisation, eq. 8), which keeps deep post-norm models trainable and harms no shallow one.
+Matrices start small, those that write into the residual stream the smaller the deeper they are: see `initial`.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .dropout import Dropout
+from .initial import small
 from .multihead import CrossAttention, SelfAttention
 from .norms import norm
 from .positions import Rotary
@@ -44,18 +43,12 @@ class FeedForward(nn.Module):
     """`W_2 a(W_1 x + b_1) + b_2`, with a = ReLU, GELU, or gated: silu(u) * v with [u; v] = W_1 x + b_1 (SwiGLU,
     Shazeer 2020, eq. 6; it has half as many weights again)."""
 
-    def __init__(self, width: int, inner: int, activation: Literal["relu", "gelu", "gated"]) -> None:
+    def __init__(self, width: int, inner: int, activation: Literal["relu", "gelu", "gated"], depth: int = 1) -> None:
         super().__init__()
         self.activation = activation
-        parts = 2 if activation == "gated" else 1
-        self.inner, self.inner_bias = (
-            nn.Parameter(torch.empty(parts * inner, width)),
-            nn.Parameter(torch.zeros(parts * inner)),
-        )
-        self.out, self.out_bias = nn.Parameter(torch.empty(width, inner)), nn.Parameter(torch.zeros(width))
-        for part in self.inner.data.chunk(parts):
-            nn.init.xavier_uniform_(part)
-        nn.init.xavier_uniform_(self.out)
+        rows = 2 * inner if activation == "gated" else inner
+        self.inner, self.inner_bias = nn.Parameter(small(rows, width, width)), nn.Parameter(torch.zeros(rows))
+        self.out, self.out_bias = nn.Parameter(small(width, inner, width, depth)), nn.Parameter(torch.zeros(width))
 
     def forward(self, x: Tensor) -> Tensor:
         """`[..., D]` -> `[..., D]`."""
@@ -76,10 +69,9 @@ class EncoderLayer(nn.Module):
     def __init__(self, shape: LayerShape, depth: int, rotary: Rotary | None = None) -> None:
         super().__init__()
         self.pre, self.dropout = shape.norm_position == "pre", Dropout(shape.dropout)
-        self.attention = SelfAttention(shape.width, shape.heads, shape.attention_dropout, rotary)
-        self.feedforward = FeedForward(shape.width, shape.feedforward, shape.activation)
+        self.attention = SelfAttention(shape.width, shape.heads, shape.attention_dropout, rotary, depth)
+        self.feedforward = FeedForward(shape.width, shape.feedforward, shape.activation, depth)
         self.attention_norm, self.feedforward_norm = (norm(shape.norm, shape.width) for _ in range(2))
-        _scale_by_depth(depth, self.attention.out, self.feedforward.out)
 
     def forward(self, x: Tensor, valid: Tensor | None, mask: Tensor | None) -> Tensor:
         """`x` `[B, S, D]`; `valid` `[B, S]` and `mask` `[B, 1, 1, S]`, or None where nothing is padded."""
@@ -102,11 +94,10 @@ class DecoderLayer(nn.Module):
     def __init__(self, shape: LayerShape, depth: int, rotary: Rotary | None = None) -> None:
         super().__init__()
         self.pre, self.dropout = shape.norm_position == "pre", Dropout(shape.dropout)
-        self.attention = SelfAttention(shape.width, shape.heads, shape.attention_dropout, rotary)
-        self.cross = CrossAttention(shape.width, shape.heads, shape.attention_dropout)
-        self.feedforward = FeedForward(shape.width, shape.feedforward, shape.activation)
+        self.attention = SelfAttention(shape.width, shape.heads, shape.attention_dropout, rotary, depth)
+        self.cross = CrossAttention(shape.width, shape.heads, shape.attention_dropout, depth)
+        self.feedforward = FeedForward(shape.width, shape.feedforward, shape.activation, depth)
         self.attention_norm, self.cross_norm, self.feedforward_norm = (norm(shape.norm, shape.width) for _ in range(3))
-        _scale_by_depth(depth, self.attention.out, self.cross.out, self.feedforward.out)
 
     def forward(
         self,
@@ -167,8 +158,3 @@ class DecoderLayer(nn.Module):
         if not self.pre:
             x = self.feedforward_norm(x, valid)
         return x, None if weights is None else weights.view(*x.shape[:2], -1)
-
-
-def _scale_by_depth(depth: int, *matrices: Tensor) -> None:
-    for matrix in matrices:
-        matrix.data.div_(math.sqrt(depth))
