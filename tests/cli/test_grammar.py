@@ -43,7 +43,8 @@ def test_the_command_line_is_frozen():
         rooms = ROOMS.get(name, ())
         fields = [field for field in dataclasses.fields(Settings) if field.metadata["room"] in rooms]
         expected = {*own, "--json", "--debug", "--help", *(["--help-all"] if rooms else [])}
-        expected |= {"--seed"} if name == "predict" else set()
+        file = {"--format", "--columns", "--on-bad-utf8", "--max-line-bytes"}
+        expected |= {"--seed", *file} if name == "predict" else set()
         for field in fields:
             expected.add("--" + field.name.replace("_", "-"))
             if isinstance(field.default, bool):

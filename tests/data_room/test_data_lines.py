@@ -1,19 +1,16 @@
 """The rules of text and lines, and every way in which a file can refuse to be text."""
 
 import gzip
-import io
 import os
 import random
 import subprocess
-import sys
-import threading
 import tracemalloc
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seq2x.data import Notes, count_lines, iter_lines, read_inputs
+from seq2x.data import Notes, count_lines, iter_lines
 from seq2x.errors import DataError
 
 
@@ -204,32 +201,3 @@ def test_changed_while_read(tmp_path):
         file.write(b"one more\n")
     with pytest.raises(DataError, match="changed while it was read"):
         list(lines)
-
-
-# ------------------------------------------------------------------ inputs
-
-
-def test_inputs_keep_their_number(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        sys, "stdin", io.TextIOWrapper(io.BytesIO("a\n\n  \nb\u2028c\r\n\xff".encode()), encoding="ascii")
-    )
-    assert list(read_inputs()) == ["a", "", "  ", "b\u2028c", "\xff"]
-    path = write(tmp_path, b"a\n\xff\nb\n")
-    assert list(read_inputs([path], on_bad_utf8="skip")) == ["a", "", "b"]
-    with pytest.raises(DataError, match="0xFF"):
-        list(read_inputs([path]))
-
-
-def test_a_pipe_is_answered_line_by_line(monkeypatch):
-    """A line is given before the next one is written: else an interactive session would hang."""
-    reading, writing = os.pipe()
-    with os.fdopen(reading, "rb") as source, os.fdopen(writing, "wb", buffering=0) as sink:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(source))
-        inputs, found = read_inputs(), []
-        for word in (b"one\n", b"two\n"):
-            sink.write(word)
-            reader = threading.Thread(target=lambda: found.append(next(inputs)))
-            reader.start()
-            reader.join(10)
-            assert not reader.is_alive()
-        assert found == ["one", "two"]

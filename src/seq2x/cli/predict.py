@@ -5,18 +5,23 @@ from __future__ import annotations
 import argparse
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seq2x.cli import streams
 from seq2x.cli.parser import Parser, add_settings, given
 from seq2x.errors import StorageError, UsageError
 from seq2x.types import Alternative, Prediction
 
+if TYPE_CHECKING:
+    from seq2x.data import Input, Notes
+
 __all__ = ["HELP", "add", "record", "run"]
+
+_FILE = ("format", "columns", "on_bad_utf8", "max_line_bytes")  # settings of how the inputs are read
 
 HELP = "raw inputs in, raw outputs out: N records in, N records out"
 
@@ -25,28 +30,26 @@ def add(parser: Parser) -> None:
     """The grammar of this command."""
     parser.usage = "seq2x predict RUN [FILE] [options]        (or: predict RUN < in > out)"
     parser.add_argument("run", metavar="RUN", help="a run folder, or its best/")
-    parser.add_argument("file", metavar="FILE", nargs="?", default="-", help="one input a line; - is standard input")
+    parser.add_argument(
+        "file", metavar="FILE", nargs="?", default="-", help="one input a line, or JSON lines; -: stdin"
+    )
     parser.add_argument("--text", metavar="TEXT", help="one input, given here")
     parser.add_argument("-o", "--out", metavar="FILE", help="write here instead of standard output")
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted --out FILE ends")
     parser.add_argument("--ensemble", metavar="RUN", action="append", default=[], help="decide together with this run")
-    shown = ("beam_size", "n_best", "sample", "device", "batch_size", "window")
-    add_settings(parser, "search", "machine", shown=shown, also=("seed",))
+    shown = ("columns", "beam_size", "n_best", "sample", "device", "batch_size", "window")
+    add_settings(parser, "search", "machine", shown=shown, also=("seed", *_FILE))
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Read, decode, write; what was cut or skipped is counted on standard error."""
-    from seq2x.data import Notes, read_inputs
+    from seq2x.data import Notes
     from seq2x.predict import load
     from seq2x.settings import without_effect
 
     settings = given(arguments, "predict")
-    if arguments.resume and arguments.out is None:
-        raise UsageError("seq2x predict --resume", "no --out FILE", "the file to go on with")
-    if arguments.text is not None and arguments.file != "-":
-        raise UsageError("seq2x predict", f'--text and "{arguments.file}"', "one of them")
-    if arguments.out is not None and arguments.text is None:
-        _require_another(arguments.file, arguments.out)
+    file = {name: settings.pop(name) for name in _FILE if name in settings}
+    _require_sense(arguments, file)
     if arguments.file == "-" and arguments.text is None:
         streams.standard_input()  # closed? say so before a model is loaded
         if streams.is_terminal():
@@ -58,39 +61,72 @@ def run(arguments: argparse.Namespace) -> int:
         ensemble=arguments.ensemble,
     )
     resolved = predictor.settings(**settings)
-    for idle in without_effect(resolved, settings):
-        streams.note(idle)
+    notes = Notes()
+    inputs, idle = _inputs(arguments, file, str(predictor.task.about.search.get("columns", "auto")), notes)
+    for line in [*without_effect(resolved, settings), *idle]:
+        streams.note(line)
     if "seed" in settings and not resolved.sample:
         streams.note("seed has no effect with sample = false")
-    notes = Notes()
-    texts = iter([arguments.text]) if arguments.text is not None else read_inputs([arguments.file], notes)
     done = _cut_back(Path(arguments.out), resolved.window) if arguments.resume else 0
-    texts = islice(texts, done, None)
-    tally = _Tally()
+    inputs = islice(inputs, done, None)
+    tally = _Tally(arguments.file)
     with streams.Lines(arguments.out, append=arguments.resume) as out:
-        sources: list[str] = []
-        found = predictor.stream(_remembering(texts, sources), **settings)
+        waiting: list[Input] = []
+        found = predictor.stream(_remembering(inputs, waiting, tally), **settings)
         while block := list(islice(found, resolved.window)):
-            out.block([_line(s, p, arguments.json) for s, p in zip(sources, map(tally.count, block), strict=True)])
-            sources.clear()
+            out.block([_line(i, p, arguments.json) for i, p in zip(waiting, map(tally.count, block), strict=True)])
+            waiting.clear()
     for line in (*notes.lines(), *tally.lines()):
         streams.note(line)
     return 0
 
 
-def record(source: str, prediction: Prediction) -> dict[str, Any]:
-    """One line of `predict --json`; what `score` reads."""
+def _require_sense(arguments: argparse.Namespace, file: Mapping[str, Any]) -> None:
+    """`UsageError` for a command line that contradicts itself, before any work."""
+    from seq2x.settings import resolve
+
+    if arguments.resume and arguments.out is None:
+        raise UsageError("seq2x predict --resume", "no --out FILE", "the file to go on with")
+    if arguments.text is not None and arguments.file != "-":
+        raise UsageError("seq2x predict", f'--text and "{arguments.file}"', "one of them")
+    if arguments.out is not None and arguments.text is None:
+        _require_another(arguments.file, arguments.out)
+    if resolve(file, "seq2x predict").format == "tsv":
+        todo = "cut -f1 FILE | seq2x predict RUN predicts from the first column of a TSV file"
+        raise UsageError("seq2x predict", 'format = "tsv"', '"lines" or "jsonl"', todo)
+
+
+def _inputs(
+    arguments: argparse.Namespace, file: Mapping[str, Any], own: str, notes: Notes
+) -> tuple[Iterator[Input], list[str]]:
+    """(the inputs; one sentence for each setting of `file` that changes nothing). `own`: the run's columns."""
+    from seq2x.data import Input, input_format, read_inputs, source_keys
+
+    if arguments.text is not None:
+        return iter([Input(arguments.text, 1)]), [f"{name} has no effect with --text" for name in file]
+    how = input_format(arguments.file, file.get("format", "auto"))
+    keys = source_keys(file.get("columns", "auto"), own) if how == "jsonl" else ()
+    idle = ["columns has no effect: every line is one input (--format jsonl reads JSON lines)"]
+    more = {name: file[name] for name in ("on_bad_utf8", "max_line_bytes") if name in file}
+    found = read_inputs(arguments.file, notes, format=how, source=keys, **more)
+    return found, idle if how == "lines" and "columns" in file else []
+
+
+def record(asked: Input, prediction: Prediction) -> dict[str, Any]:
+    """One line of `predict --json`; what `score` reads. `extras`: the other fields of the input's JSON record."""
     numbers = _numbers(prediction)
     if prediction.alternatives:
         numbers["alternatives"] = [_numbers(alternative) for alternative in prediction.alternatives]
-    return {"source": source, **numbers, "truncated": prediction.truncated}
+    extras = {} if asked.extras is None else {"extras": dict(asked.extras)}
+    return {"source": asked.text, **numbers, "truncated": prediction.truncated, **extras}
 
 
 class _Tally:
     """What the reader of the outputs should know about them as a whole."""
 
-    def __init__(self) -> None:
-        self.read = self.cut = self.blank = 0
+    def __init__(self, file: str) -> None:
+        self.tsv = file if file.removesuffix(".gz").endswith(".tsv") else ""
+        self.read = self.cut = self.blank = self.tabs = 0
 
     def count(self, prediction: Prediction) -> Prediction:
         self.cut += prediction.stopped == "length"
@@ -103,6 +139,9 @@ class _Tally:
             yield f"{self.read:,} x input longer than the model reads; its end was not seen"
         if self.cut:
             yield f"{self.cut:,} x output cut by its length limit (max_length is larger if you set it)"
+        if self.tabs and self.tsv:
+            way = f"cut -f1 {self.tsv} | seq2x predict RUN gives it the first column alone"
+            yield f"{self.tabs:,} x input with a TAB: the whole line is the input ({way})"
         if self.blank:
             yield f"{self.blank:,} x blank input, output blank"
 
@@ -119,19 +158,21 @@ def _numbers(one: Prediction | Alternative) -> dict[str, Any]:
     }
 
 
-def _line(source: str, prediction: Prediction, as_json: bool) -> str:
+def _line(asked: Input, prediction: Prediction, as_json: bool) -> str:
     """Plain: the output; with n-best all of them on one line between TABs, so that N records stay N lines."""
     if as_json:
-        return streams.to_json(record(source, prediction))
+        return streams.to_json(record(asked, prediction))
     if not prediction.alternatives:
         return prediction.value
     return "\t".join(alternative.value.replace("\t", " ") for alternative in prediction.alternatives)
 
 
-def _remembering(texts: Iterable[str], sources: list[str]) -> Iterator[str]:
-    for text in texts:
-        sources.append(text)
-        yield text
+def _remembering(inputs: Iterable[Input], waiting: list[Input], tally: _Tally) -> Iterator[str]:
+    """The texts of `inputs`, each of which is put into `waiting`."""
+    for one in inputs:
+        waiting.append(one)
+        tally.tabs += "\t" in one.text
+        yield one.text
 
 
 def _require_another(file: str, out: str) -> None:

@@ -6,9 +6,10 @@ from seq2x.data.collate import collate, pad
 from seq2x.data.columns import Columns
 from seq2x.data.fix import Fixed, fix
 from seq2x.data.held_out import hold_out, valid_size, write_examples
+from seq2x.data.inputs import Input, input_format, read_inputs, source_keys
 from seq2x.data.lines import count_lines, iter_lines
 from seq2x.data.notes import Notes
-from seq2x.data.readers import merge, read, read_inputs
+from seq2x.data.readers import merge, read
 from seq2x.data.report import Finding, Report
 from seq2x.data.sniff import sniff
 from seq2x.data.store import Store, data_fingerprint, open_store, store_key, write_store
@@ -18,6 +19,7 @@ __all__ = [
     "Columns",
     "Finding",
     "Fixed",
+    "Input",
     "Notes",
     "Report",
     "Store",
@@ -27,6 +29,7 @@ __all__ = [
     "data_fingerprint",
     "fix",
     "hold_out",
+    "input_format",
     "iter_lines",
     "merge",
     "open_store",
@@ -34,6 +37,7 @@ __all__ = [
     "read",
     "read_inputs",
     "sniff",
+    "source_keys",
     "split",
     "store_key",
     "valid_size",

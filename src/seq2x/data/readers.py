@@ -14,14 +14,14 @@ from itertools import zip_longest
 from typing import Any, TypeAlias
 
 from seq2x.data.alignment import find_slip
-from seq2x.data.columns import Columns, Key
+from seq2x.data.columns import Columns
 from seq2x.data.lines import MAX_LINE_BYTES, BadUtf8, PathLike, count_lines, display, iter_lines
 from seq2x.data.notes import Notes
 from seq2x.data.read_error import ReadError
-from seq2x.data.records import kind_of, parse_record
+from seq2x.data.records import parse_record, texts_of
 from seq2x.types import Example
 
-__all__ = ["Problem", "check_counts", "groups", "merge", "read", "read_inputs"]
+__all__ = ["Problem", "check_counts", "groups", "merge", "read"]
 
 Problem: TypeAlias = Callable[[ReadError], None]
 """What to do with a record that cannot be read; without one, the error is raised."""
@@ -61,22 +61,6 @@ def read(
             notes.read += 1
             if kept := _whole(example, name, notes, keep_empty):
                 yield kept
-
-
-def read_inputs(
-    paths: Iterable[PathLike] = ("-",),
-    notes: Notes | None = None,
-    *,
-    max_line_bytes: int = MAX_LINE_BYTES,
-    on_bad_utf8: BadUtf8 = "error",
-) -> Iterator[str]:
-    """Raw inputs for prediction, one a line: a blank line stays blank, a skipped one becomes blank, none is lost.
-
-    From a pipe or a terminal each line is given as soon as it is there.
-    """
-    for path in paths:
-        for _, text in iter_lines(path, notes, max_line_bytes=max_line_bytes, on_bad_utf8=on_bad_utf8):
-            yield "" if text is None else text
 
 
 def groups(paths: Sequence[PathLike], columns: Columns) -> list[tuple[PathLike, ...]]:
@@ -179,24 +163,13 @@ def _jsonl(
 def _from_record(record: Mapping[str, Any], columns: Columns, line: int) -> Example:
     """A list of texts is one source, joined by blanks, or several right outputs. ValueError, in words, where a key is
     missing or holds no text."""
-    source = " ".join(text for key in columns.source for text in _texts(record, key))
-    targets = [text for key in columns.targets for text in _texts(record, key)]
+    source = " ".join(text for key in columns.source for text in texts_of(record, key))
+    targets = [text for key in columns.targets for text in texts_of(record, key)]
     used = {*columns.source, *columns.targets}
     extras = {
         key: value if isinstance(value, str) else json.dumps(value) for key, value in record.items() if key not in used
     }
     return Example(source, tuple(targets or [""]), line, extras)
-
-
-def _texts(record: Mapping[str, Any], key: Key) -> list[str]:
-    if key not in record:
-        raise ValueError(f'no key "{key}"; keys found: {", ".join(map(str, record)) or "none"}')
-    value = record[str(key)]
-    texts = value if isinstance(value, list) else [value]
-    for text in texts:
-        if not isinstance(text, str):
-            raise ValueError(f'"{key}" holds {kind_of(text)}; expected text')
-    return list(texts)
 
 
 # ------------------------------------------------------------------ files side by side

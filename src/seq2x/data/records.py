@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
-__all__ = ["kind_of", "parse_record"]
+__all__ = ["is_jsonl_name", "kind_of", "parse_record", "texts_of"]
 
 _DEPTH = 100  # nesting allowed in one record
 _BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
@@ -28,6 +29,23 @@ def parse_record(text: str) -> dict[str, Any]:
     if "\\u" in text:  # only an escape can bring half a pair into UTF-8 text
         _check_surrogates(value)
     return value
+
+
+def texts_of(record: Mapping[str, Any], key: object) -> list[str]:
+    """The text, or the list of texts, under `key`. Raises ValueError with a reason in words."""
+    if key not in record:
+        raise ValueError(f'no key "{key}"; keys found: {", ".join(map(str, record)) or "none"}')
+    value = record[str(key)]
+    texts = value if isinstance(value, list) else [value]
+    for text in texts:
+        if not isinstance(text, str):
+            raise ValueError(f'"{key}" holds {kind_of(text)}; expected text')
+    return list(texts)
+
+
+def is_jsonl_name(name: str) -> bool:
+    """Whether a file of this name holds JSON lines."""
+    return name.lower().removesuffix(".gz").endswith((".jsonl", ".ndjson", ".json"))
 
 
 def kind_of(value: object) -> str:

@@ -12,7 +12,7 @@ from seq2x.data.columns import Columns, Format, Key, header_roles, is_language_p
 from seq2x.data.lines import MAX_LINE_BYTES, PathLike, display, iter_lines
 from seq2x.data.read_error import ReadError
 from seq2x.data.readers import check_counts
-from seq2x.data.records import parse_record
+from seq2x.data.records import is_jsonl_name, parse_record
 from seq2x.errors import UsageError
 
 __all__ = ["sniff"]
@@ -130,8 +130,7 @@ def _mostly_tabs(head: list[tuple[int, str]]) -> bool:
 
 
 def _is_jsonl(path: PathLike, head: list[tuple[int, str]]) -> bool:
-    name = display(path).lower().removesuffix(".gz")
-    if name.endswith((".jsonl", ".ndjson", ".json")):
+    if is_jsonl_name(display(path)):
         return True
     return all(text.lstrip().startswith("{") and text.rstrip().endswith("}") for _, text in head) and not _mostly_tabs(
         head
