@@ -19,13 +19,25 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from seq2x.errors import DataError, UsageError, nearest
 from seq2x.predict import Predictor, load
-from seq2x.types import EOS, SPECIALS, Example, Prediction, Result
+from seq2x.types import EOS, SPECIALS, Example, Interval, Prediction, Result
 
 if TYPE_CHECKING:
     from seq2x.metrics import Comparison
     from seq2x.tasks.generate import TargetScore
 
-__all__ = ["Compared", "Report", "Scores", "compare", "evaluate", "judge", "report", "score"]
+__all__ = [
+    "Compared",
+    "Report",
+    "Scores",
+    "compare",
+    "evaluate",
+    "from_plain",
+    "judge",
+    "report",
+    "score",
+    "table",
+    "to_plain",
+]
 
 Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """One file, or a source file and target files side by side."""
@@ -103,6 +115,38 @@ def judge(outputs: Sequence[str], references: Sequence[Sequence[str]], names: Se
     from seq2x.metrics import evaluate_pairs
 
     return {name: evaluate_pairs(name, outputs, references) for name in names}
+
+
+# ------------------------------------------------------------------ results for people and for machines
+
+
+def table(results: Mapping[str, Result]) -> str:
+    """One line per metric: name, value, 95 % interval, which way is better, how it was computed."""
+    lines = []
+    for name, one in results.items():
+        interval = f"[{one.interval.low:.2f}, {one.interval.high:.2f}]" if one.interval else ""
+        lines.append(f"{name:<12} {one.value:>7.2f}  {interval:<18} {one.better} is better  {one.signature}".rstrip())
+    count = max((one.count for one in results.values()), default=0)
+    return "\n".join([*lines, f"{count:,} items; intervals: 95 %, bootstrap"]) + "\n"
+
+
+def to_plain(result: Result) -> dict[str, Any]:
+    """A Result as JSON."""
+    return {
+        "value": result.value,
+        "better": result.better,
+        "count": result.count,
+        "interval": list(result.interval) if result.interval else None,
+        "signature": result.signature,
+        "parts": dict(result.parts),
+    }
+
+
+def from_plain(name: str, values: Mapping[str, Any]) -> Result:
+    """The Result of metric `name` that `to_plain` gave."""
+    interval = Interval(*values["interval"]) if values["interval"] else None
+    parts = dict(values["parts"])
+    return Result(name, values["value"], values["better"], values["count"], interval, values["signature"], parts)
 
 
 # ------------------------------------------------------------------ score

@@ -12,7 +12,7 @@ from .conftest import cli
 OWN = {
     "demo": ["--out"],
     "check": ["--fix", "--set", "--test"],
-    "train": ["--allow-change", "--from", "--out", "--restart", "--set"],
+    "train": ["--allow-change", "--from", "--out", "--restart", "--set", "--test"],
     "predict": ["--ensemble", "--out", "--resume", "--set", "--text"],
     "evaluate": ["--metric", "--set"],
     "score": ["--set"],

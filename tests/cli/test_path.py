@@ -254,13 +254,19 @@ def test_training_again_is_resuming(place):
 def test_a_recipe_says_it_all(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "train.tsv", pairs(200, 3))
+    write(tmp_path / "test.tsv", pairs(20, 4))
     (tmp_path / "small.toml").write_text(
-        'train = "train.tsv"\nmodel = "gru"\nunits = "char"\nlayers = 1\nwidth = 16\nmax_steps = 4\nvalid_steps = 4\n'
+        'train = "train.tsv"\ntest = "test.tsv"\n'
+        'model = "gru"\nunits = "char"\nlayers = 1\nwidth = 16\nmax_steps = 4\nvalid_steps = 4\n'
         "probe = false\nbeam_size = 2\nvalid_size = 10\nthreads = 1\n"
     )
     ended = cli("train", "small.toml", "--seed", "5")
     assert ended.code == 0, ended.err
-    assert ended.lines == ["runs/small"]
+    assert ended.lines == ["runs/small"] and "test (test.tsv): exact_match" in ended.err
+    again = json.loads(cli("train", "small.toml", "--seed", "5", "--json").out)
+    assert again["test"] == json.loads(cli("evaluate", "runs/small", "test.tsv", "--json").out)["results"]
+    other = json.loads(cli("train", "small.toml", "--seed", "5", "--json", "--test", "train.tsv").out)
+    assert next(iter(other["test"].values()))["count"] == 200
     facts = json.loads(cli("info", "runs/small", "--json").out)
     assert facts["model"]["kind"] == "gru" and facts["task"]["search"] == {"beam_size": 2}
     (tmp_path / "empty.toml").write_text("layers = 1\n")

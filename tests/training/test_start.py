@@ -8,8 +8,8 @@ from seq2x.errors import DataError, FolderError, UsageError
 from seq2x.settings import read_recipe, resolve
 from seq2x.training import train
 from seq2x.training.prepare import fingerprint, prepare
+from seq2x.training.request import run_name
 from seq2x.training.session import _valid_examples
-from seq2x.training.start import run_name
 
 
 def test_a_restart_with_a_wrong_name_removes_nothing(tmp_path, fast_disk):

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
 
 from seq2x.cli import streams
 from seq2x.cli.parser import Parser, add_settings, given
 
-if TYPE_CHECKING:
-    from seq2x.types import Result
-
-__all__ = ["HELP", "add", "run", "say", "table", "to_plain"]
+__all__ = ["HELP", "add", "run", "say"]
 
 HELP = "how good a run is on a test set, with confidence intervals"
 
@@ -28,7 +24,7 @@ def add(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Predict, compare with the references, report."""
-    from seq2x.evaluate import report
+    from seq2x.evaluate import report, table, to_plain
 
     found = report(arguments.run, arguments.files, metrics=arguments.metric, **given(arguments, "evaluate"))
     if arguments.json:
@@ -47,25 +43,3 @@ def say(notes: list[str]) -> None:
             streams.warn(line.removeprefix("warning: "))
         else:
             streams.note(line)
-
-
-def table(results: dict[str, Result]) -> str:
-    """One line per metric: name, value, 95 % interval, which way is better, how it was computed."""
-    lines = []
-    for name, one in results.items():
-        interval = f"[{one.interval.low:.2f}, {one.interval.high:.2f}]" if one.interval else ""
-        lines.append(f"{name:<12} {one.value:>7.2f}  {interval:<18} {one.better} is better  {one.signature}".rstrip())
-    count = max((one.count for one in results.values()), default=0)
-    return "\n".join([*lines, f"{count:,} items; intervals: 95 %, bootstrap"]) + "\n"
-
-
-def to_plain(result: Result) -> dict[str, Any]:
-    """A Result as JSON."""
-    return {
-        "value": result.value,
-        "better": result.better,
-        "count": result.count,
-        "interval": list(result.interval) if result.interval else None,
-        "signature": result.signature,
-        "parts": dict(result.parts),
-    }

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from seq2x.cli import streams
 from seq2x.cli.parser import Parser, add_settings, given
-from seq2x.errors import UsageError
 
 if TYPE_CHECKING:
     from seq2x.training import RunInfo
@@ -24,12 +22,13 @@ def add(parser: Parser) -> None:
     parser.usage = "seq2x train FILE [FILE2] [options]     (or: seq2x train RECIPE.toml)"
     parser.add_argument("files", metavar="FILE", nargs="+", help="pairs; or sources, and targets in FILE2; or a recipe")
     parser.add_argument("-o", "--out", metavar="RUN", help="the run folder (runs/NAME of the file)")
+    parser.add_argument("--test", metavar="FILE", action="append", default=[], help="evaluate on this file at the end")
     parser.add_argument("--restart", action="store_true", help="begin anew in a folder that holds a run")
     parser.add_argument("--from", dest="parent", metavar="RUN", help="start from the weights and codecs of this run")
     parser.add_argument(
         "--allow-change", metavar="NAME", action="append", default=[], help="resume although this setting changed"
     )
-    shown = ("preset", "units", "layers", "max_steps", "seed", "valid", "columns", "device")
+    shown = ("preset", "units", "layers", "max_steps", "valid", "columns", "device")
     add_settings(parser, "data", "text", "model", "training", "search", "machine", shown=shown)
 
 
@@ -37,15 +36,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Train; the folder's name is the result."""
     from seq2x.training import train
 
-    files, settings, out = _asked(arguments)
-    if "-" in files:
-        raise UsageError(
-            "seq2x train", "standard input", "a file: it is read more than once", "save it to a file first"
-        )
     info = train(
-        files,
-        out=out,
-        settings=settings,
+        arguments.files,
+        out=arguments.out,
+        test=arguments.test,
+        settings=given(arguments, "train"),
         restart=arguments.restart,
         allow_change=arguments.allow_change,
         from_run=arguments.parent,
@@ -61,6 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _record(info: RunInfo) -> dict[str, Any]:
+    from seq2x.evaluate import to_plain
+
     return {
         "run": str(info.folder),
         "metric": info.metric,
@@ -69,26 +66,6 @@ def _record(info: RunInfo) -> dict[str, Any]:
         "steps": info.steps,
         "reason": info.reason,
         "seconds": round(info.seconds, 3),
+        "test": {name: to_plain(result) for name, result in info.test.items()},
         "runs": [_record(one) for one in info.runs],
     }
-
-
-def _asked(arguments: argparse.Namespace) -> tuple[list[str], Mapping[str, Any], str]:
-    """(data files, settings, run folder): of the command line, over those of a recipe if one is named."""
-    from seq2x.settings import read_recipe
-    from seq2x.training.start import run_name
-
-    settings = given(arguments, "train")
-    recipes = [name for name in arguments.files if name.endswith(".toml")]
-    files = [name for name in arguments.files if not name.endswith(".toml")]
-    out = arguments.out
-    if len(recipes) > 1:
-        raise UsageError("seq2x train", f"{len(recipes)} recipes", "one")
-    if recipes:
-        recipe = read_recipe(recipes[0])
-        settings = {**recipe.settings, **settings}
-        files = files or list(recipe.train)
-        out = out or recipe.out
-        if not files:
-            raise UsageError(recipes[0], "it names no data", 'train = "pairs.tsv"', "or give the files after it")
-    return files, settings, out or f"runs/{run_name(arguments.files[0])}"

@@ -1,7 +1,7 @@
 """Recipes: settings and the names of data files in one TOML file, flat, each name at most once.
 
     train = "pairs.tsv"                  # or ["source.txt", "target.txt"]
-    test = "${SEQ2X_DATA}/test.tsv"      # a name of the environment, in file names only
+    test = "${SEQ2X_DATA}/test.tsv"      # evaluated on once, at the end; ${NAME} of the environment, in paths only
     out = "runs/pairs"
     layers = 4                           # any setting
 

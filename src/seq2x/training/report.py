@@ -1,7 +1,7 @@
 """`report.html`: a run on one page, for people: what came out, how it went, on which examples, with what and why.
 
-Everything in it is read from the run folder: `metrics.jsonl`, `settings.toml`, `log.txt` and the two descriptions of
-what was prepared and saved. It is for looking at; nothing is ever read from it.
+Everything in it is read from the run folder: `metrics.jsonl`, `settings.toml`, `log.txt`, `test.json` and the two
+descriptions of what was prepared and saved. It is for looking at; nothing is ever read from it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from seq2x.metrics import METRICS
 from seq2x.pictures import Curve, curves_svg
 from seq2x.settings import Settings, resolve
 from seq2x.strict_json import parse_json
+from seq2x.training.final import TEST_FILE
 from seq2x.training.judge import FEW
 from seq2x.training.log import duration, read_metrics
 from seq2x.training.page import details, number, page, prose, section, table, visible
@@ -52,6 +53,7 @@ class _Run:
     about: Mapping[str, Any]
     writer: str
     sizes: Mapping[str, tuple[int, int]]
+    test: Mapping[str, Any]
     recipe: str
     log: str
 
@@ -65,6 +67,7 @@ def write_report(folder: Path) -> None:
     """Write `folder/report.html` from what stands in `folder`, in one rename. Raises `OSError`."""
     run = _read(folder)
     parts = [
+        ("test", "On the test set", _test(run)),
         ("curves", "Curves", _curves(run)),
         ("examples", "The same examples at each validation", _examples(run)),
         ("judgement", "Judgement", _judgements(run)),
@@ -98,6 +101,7 @@ def _read(folder: Path) -> _Run:
         about=_table(saved, "about"),
         writer=str(saved.get("writer", "")),
         sizes={part: _size(store) for part, store in stores.items() if store},
+        test=_json(folder / TEST_FILE),
         recipe=_text(folder / "settings.toml"),
         log=_text(folder / "log.txt"),
     )
@@ -198,6 +202,22 @@ def _complaint(run: _Run) -> str:
     if judged is not None and judged < FEW:
         return f'<p class="soft">{number(judged, ",")} outputs are too few to judge them by; it takes {FEW}.</p>'
     return '<p class="good">The last validation found nothing wrong with the outputs.</p>'
+
+
+def _test(run: _Run) -> str:
+    """What the finished run was judged by, once."""
+    rows, results = [], _table(run.test, "results")
+    for name in results:
+        one = _table(results, name)
+        ends = dict(zip(("low", "high"), one.get("interval") or (), strict=False))
+        between = " – ".join(number(_of(ends, end), ".2f") for end in ("low", "high"))
+        rows.append([visible(name), number(_of(one, "value"), ".2f"), between, prose(one.get("signature", ""))])
+    if not rows:
+        return ""
+    said = f"{', '.join(map(str, run.test.get('files', ())))}: {run.test.get('items', 0):,} items, evaluated on once"
+    notes = "".join(prose(note, "p", "soft") for note in run.test.get("notes", ()))
+    head = ["metric", "value", "95 % interval", "how it was computed"]
+    return prose(f"{said}, at the end.", "p") + table("Results on the test set", head, rows) + notes
 
 
 def _curves(run: _Run) -> str:

@@ -25,6 +25,7 @@ from seq2x.tasks.weights import pack
 from seq2x.training.average import Averages
 from seq2x.training.distributed import World
 from seq2x.training.feed import StoreFeed, store_folder
+from seq2x.training.final import TEST_FILE
 from seq2x.training.log import Log, cut_back
 from seq2x.training.loop import Training
 from seq2x.training.micro import Micro
@@ -43,7 +44,7 @@ from seq2x.training.state import (
 from seq2x.training.validate import Validation, Validator
 from seq2x.types import Example
 
-__all__ = ["Session", "about_of", "micro_of", "open_session", "plain_settings"]
+__all__ = ["Session", "about_of", "micro_of", "open_session", "plain_settings", "show"]
 
 STATE_FILE = "training.safetensors"
 
@@ -132,6 +133,14 @@ def open_session(
     return session
 
 
+def show(folder: Path, log: Log) -> None:
+    """Bring `report.html` up to date; a disk that refuses it stops nothing."""
+    try:
+        write_report(folder)
+    except OSError as error:  # all that matters is saved
+        log.say(f"warning: report.html is not up to date: {error}")
+
+
 class Session:
     """The loop's way to the folder: `validate` keeps `best/`, `save` keeps `last/`."""
 
@@ -166,10 +175,7 @@ class Session:
         )
         files = self._task.to_files() | self._files | {STATE_FILE: pack(tensors)}
         commit(self._folder / "last", t.progress.step, files, about, keep_generations=2, kind="training")
-        try:
-            write_report(self._folder)
-        except OSError as error:  # all that matters is saved
-            t.log.say(f"warning: report.html is not up to date: {error}")
+        show(self._folder, t.log)
 
     def validate(self, t: Training) -> None:
         """Validate the averaged weights; the best so far become `best/`."""
@@ -196,6 +202,7 @@ class Session:
             "data": str(self._about["data"]),
             "parent": str(self._about["parent"]),
         }
+        (self._folder / TEST_FILE).unlink(missing_ok=True)  # it was of the former best
         commit(self._folder / "best", t.progress.step, self._task.to_files() | self._files, about)
 
     def _tell(self, t: Training, found: Validation, better: bool, seconds: float) -> None:

@@ -7,7 +7,7 @@ import shutil
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,24 +21,28 @@ from seq2x.run import Lock, commit, load
 from seq2x.settings import Settings, canonical, differences, dump_toml, is_clean, resolve, without_effect
 from seq2x.tasks.device import pick_device
 from seq2x.training.distributed import World, joined
+from seq2x.training.final import TEST_FILE, final, require_readable
 from seq2x.training.log import Log, duration
 from seq2x.training.loop import run
 from seq2x.training.prepare import Prepared, fingerprint, prepare
 from seq2x.training.probe import probe
-from seq2x.training.session import about_of, micro_of, open_session, plain_settings
+from seq2x.training.request import Paths, Request, request
+from seq2x.training.session import about_of, micro_of, open_session, plain_settings, show
 from seq2x.training.signals import Signals
 from seq2x.training.state import Progress
+from seq2x.types import Result
 
-__all__ = ["RunInfo", "run_name", "train"]
+__all__ = ["RunInfo", "train"]
 
-_OURS = ("last", "best", "data", "splits", "settings.toml", "metrics.jsonl", "log.txt", "report.html")
+_OURS = ("last", "best", "data", "splits", "settings.toml", "metrics.jsonl", "log.txt", "report.html", TEST_FILE)
 _PREPARED = ("train", "valid")  # in data/; a folder of that name may well hold somebody's own files
-_ENDINGS = (".gz", ".tsv", ".txt", ".jsonl", ".csv", ".toml", ".src", ".tgt")
 
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """A finished training. `value` is the best value of `metric`, at `step` of `steps`; `runs`: one per seed."""
+    """A finished training. `value` is the best value of `metric`, at `step` of `steps`; `test`: by name, the results on
+    the test set, if one was given; `runs`: one per seed.
+    """
 
     folder: Path
     metric: str
@@ -47,26 +51,15 @@ class RunInfo:
     steps: int
     reason: str
     seconds: float
+    test: Mapping[str, Result] = field(default_factory=dict)
     runs: tuple[RunInfo, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """What the user asked for."""
-
-    paths: tuple[str, ...]
-    asked: Settings
-    folder: Path
-    restart: bool
-    allow_change: tuple[str, ...]
-    from_run: Path | None
-    quiet: bool
-
-
 def train(
-    paths: str | Path | Sequence[str | Path],
+    paths: Paths,
     *,
     out: str | Path | None = None,
+    test: Paths = (),
     settings: Mapping[str, Any] | Settings | None = None,
     restart: bool = False,
     allow_change: Sequence[str] = (),
@@ -76,35 +69,29 @@ def train(
 ) -> RunInfo:
     """Train on the pairs in `paths` into the run folder `out` (`runs/NAME` of the first file); see `RunInfo`.
 
-    `settings` and `named` are settings by their names (`layers=4`); what is not given is planned from the data. If the
-    folder holds the same run, it is resumed to the bit. `restart` begins anew and forgets what is there;
+    `settings` and `named` are settings by their names (`layers=4`); what is not given is planned from the data.
+    A recipe among `paths` (`"recipe.toml"`) is read as on the command line: what is given here wins over what it says.
+    If the folder holds the same run, it is resumed to the bit. `restart` begins anew and forgets what is there;
     `allow_change` names harmless settings that a resumed run may change. `from_run` goes on from the weights and
-    codecs of another run. Raises `UsageError`, `DataError`, `FolderError`, `StorageError`, `DivergedError`,
-    `OutOfMemory`, `DeviceError`, `BusyError`, and `Stopped` after a signal (the state is saved).
+    codecs of another run. `test`: a test set, evaluated on once at the end with the best weights.
+    Raises `UsageError`, `DataError`, `FolderError`, `StorageError`, `DivergedError`, `OutOfMemory`, `DeviceError`,
+    `BusyError`, and `Stopped` after a signal (the state is saved).
     """
-    if isinstance(settings, Settings):
-        asked = resolve(plain_settings(settings) | named, "settings")
-    else:
-        asked = resolve({**(settings or {}), **named}, "settings")
-    some = [paths] if isinstance(paths, str | Path) else list(paths)
-    if not some:
-        raise UsageError("files", "none given", "a TSV file, a JSONL file, or a source file and a target file")
-    folder = Path(out) if out is not None else Path("runs") / run_name(some[0])
-    request = _Request(
-        tuple(map(str, some)), asked, folder, restart, tuple(allow_change), Path(from_run) if from_run else None, quiet
+    asked = request(
+        paths,
+        out=out,
+        test=test,
+        settings=settings,
+        named=named,
+        restart=restart,
+        allow_change=allow_change,
+        from_run=from_run,
+        quiet=quiet,
     )
-    return _train_seeds(request) if asked.seeds > 1 else _train(request)
+    return _train_seeds(asked) if asked.asked.seeds > 1 else _train(asked)
 
 
-def run_name(path: str | Path) -> str:
-    """What a run on this file is called: `data/pairs.tsv.gz` -> `pairs`."""
-    name = Path(path).name
-    while Path(name).suffix in _ENDINGS:
-        name = Path(name).stem
-    return name if name not in ("", "-") else "run"
-
-
-def _train_seeds(request: _Request) -> RunInfo:
+def _train_seeds(request: Request) -> RunInfo:
     """The same with seed, seed + 1, ... in folders of their own; says mean and range of the metric."""
     runs = []
     for seed in range(request.asked.seed, request.asked.seed + request.asked.seeds):
@@ -116,12 +103,22 @@ def _train_seeds(request: _Request) -> RunInfo:
             f"{runs[0].metric} of {len(runs)} seeds: mean {statistics.fmean(values):.2f},"
             f" from {min(values):.2f} to {max(values):.2f}"
         )
+    _say_tests(request, runs)
     mean = statistics.fmean(values) if values else None
     first, seconds = runs[0], sum(info.seconds for info in runs)
-    return RunInfo(request.folder, first.metric, mean, first.step, first.steps, "all seeds done", seconds, tuple(runs))
+    why = "all seeds done"
+    return RunInfo(request.folder, first.metric, mean, first.step, first.steps, why, seconds, runs=tuple(runs))
 
 
-def _train(request: _Request) -> RunInfo:
+def _say_tests(request: Request, runs: Sequence[RunInfo]) -> None:
+    """Mean and range over the seeds of each metric of the test set."""
+    for name in runs[0].test:
+        values = [info.test[name].value for info in runs]
+        spread = f"mean {statistics.fmean(values):.2f}, from {min(values):.2f} to {max(values):.2f}"
+        Log(quiet=request.quiet).say(f"test: {name} of {len(runs)} seeds: {spread}")
+
+
+def _train(request: Request) -> RunInfo:
     """One run; what the disk refuses names the folder where the system did not say which file it was."""
     try:
         return _work(request)
@@ -130,7 +127,7 @@ def _train(request: _Request) -> RunInfo:
         raise StorageError(str(where), reason.lower(), "", "free some space, or choose another --out") from error
 
 
-def _work(request: _Request) -> RunInfo:
+def _work(request: Request) -> RunInfo:
     if request.asked.threads:
         torch.set_num_threads(request.asked.threads)
     pick_device(request.asked.device)  # one that is absent is said before any work
@@ -155,6 +152,7 @@ def _work(request: _Request) -> RunInfo:
             finally:
                 log.close()
             _say_end(request, progress, settings, reason, progress.step == before, log)
+            seconds = time.monotonic() - begun
             return RunInfo(
                 folder=folder,
                 metric=settings.valid_metric,
@@ -162,16 +160,28 @@ def _work(request: _Request) -> RunInfo:
                 step=progress.best_step,
                 steps=progress.step,
                 reason=reason,
-                seconds=time.monotonic() - begun,
+                seconds=seconds,
+                test=_test(request, settings, log) if world.leader else {},
             )
+
+
+def _test(request: Request, settings: Settings, log: Log) -> Mapping[str, Result]:
+    """The results on the test set that was asked for, if one was; the report then shows them."""
+    if not request.test:
+        return {}
+    results = final(request.folder, request.test, settings, log)
+    show(request.folder, log)
+    return results
 
 
 # ------------------------------------------------------------------ fresh or resumed
 
 
-def _look(request: _Request) -> None:
+def _look(request: Request) -> None:
     """A fresh run whose data or parent is not there leaves no folder behind, and a restart nothing removed."""
     asked, folder = request.asked, request.folder
+    if request.test:
+        require_readable(request.test, asked)
     with contextlib.suppress(OSError, ValueError):  # a path that cannot be is refused when the folder is made
         if (folder / "last" / "manifest.json").exists() and not request.restart:
             return
@@ -183,7 +193,7 @@ def _look(request: _Request) -> None:
         load(one)
     if request.restart:
         doomed = [path.resolve() for path in _own(folder)]
-        needed: list[str | Path] = [*request.paths, *valid, *parent]
+        needed: list[str | Path] = [*request.paths, *valid, *request.test, *parent]
         for path in needed:
             if any(Path(path).resolve().is_relative_to(one) for one in doomed):
                 raise UsageError("restart", f"it would remove {path}, which it needs", "", "choose another --out")
@@ -198,7 +208,7 @@ def _make_folder(folder: Path) -> None:
         ) from None
 
 
-def _make_ready(request: _Request, world: World, log: Log) -> None:
+def _make_ready(request: Request, world: World, log: Log) -> None:
     """Rank 0: see to it that `last/` holds this run, at whatever step."""
     folder = request.folder
     if request.restart and any((folder / part / "manifest.json").exists() for part in ("last", "best")):
@@ -240,7 +250,7 @@ def _forget(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _begin(request: _Request, world: World, log: Log) -> None:
+def _begin(request: Request, world: World, log: Log) -> None:
     """Prepare a fresh run, try it out, and commit its step 0."""
     asked, folder = request.asked, request.folder
     data = fingerprint(request.paths, asked)
@@ -259,10 +269,12 @@ def _begin(request: _Request, world: World, log: Log) -> None:
     commit(folder / "last", 0, files, about, keep_generations=2, kind="training")
 
 
-def _recipe(request: _Request, prepared: Prepared) -> str:
+def _recipe(request: Request, prepared: Prepared) -> str:
     """`settings.toml`: it names the data, so that `seq2x train` of it, from the same folder, is the same run again."""
-    files: str | tuple[str, ...] = request.paths if len(request.paths) > 1 else request.paths[0]
-    paths = {"train": files} if all(map(is_clean, request.paths)) else {}  # else no recipe could be read
+    named = {"train": request.paths, "test": request.test}
+    paths = {name: files if len(files) > 1 else files[0] for name, files in named.items() if files}
+    if not all(map(is_clean, (*request.paths, *request.test))):
+        paths = {}  # no such recipe could be read
     text = dump_toml(prepared.settings, prepared.reasons, paths)
     began = f"# It began from the weights of another run: --from {escape(str(request.from_run))}\n"
     return began + text if request.from_run else text
@@ -274,7 +286,7 @@ def _without_effect(asked: Settings, settings: Settings) -> list[str]:
     return without_effect(replace(settings, **{name: getattr(asked, name) for name in sides}), plain_settings(asked))
 
 
-def _try_out(request: _Request, prepared: Prepared, world: World, log: Log) -> float | None:
+def _try_out(request: Request, prepared: Prepared, world: World, log: Log) -> float | None:
     """The probe, on fresh runs; target tokens per second, if it ran."""
     if not prepared.settings.probe or request.from_run:
         return None
@@ -288,7 +300,7 @@ def _try_out(request: _Request, prepared: Prepared, world: World, log: Log) -> f
     return found.tokens_per_second * world.size
 
 
-def _resumed_settings(about: Mapping[str, Any], request: _Request, log: Log) -> Settings:
+def _resumed_settings(about: Mapping[str, Any], request: Request, log: Log) -> Settings:
     """The settings of the run in the folder, if it is the one that was asked for; else `UsageError`.
 
     What may differ: a larger `max_steps`, and harmless settings that `allow_change` names.
@@ -325,7 +337,7 @@ def _resumed_settings(about: Mapping[str, Any], request: _Request, log: Log) -> 
     return replace(settings, **changed)
 
 
-def _say_end(request: _Request, progress: Progress, settings: Settings, reason: str, idle: bool, log: Log) -> None:
+def _say_end(request: Request, progress: Progress, settings: Settings, reason: str, idle: bool, log: Log) -> None:
     """Why it is over; `idle`: it was before it began, so also how to go on."""
     done = progress.step >= (settings.max_steps or 0)
     more = "a larger --max-steps" if done else "--early-stopping 0 --allow-change early_stopping"
