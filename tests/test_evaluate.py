@@ -51,6 +51,12 @@ def test_unknown_settings_are_said(run, pairs):
         report(run, pairs, num_beams=3)
 
 
+def test_a_loaded_run_is_not_moved(run, pairs):
+    for judging in (report, score, lambda *a, **k: compare(a[0], *a, **k)):
+        with pytest.raises(UsageError, match=r"seq2x\.load\(run, threads=77\)"):
+            judging(run, pairs, threads=77)
+
+
 def test_blank_sides_are_items_and_blank_lines_are_not(run, tmp_path):
     path = tmp_path / "test.tsv"
     path.write_text("the cat\ttac\n\n\tnothing\na dog\t\n")

@@ -127,6 +127,22 @@ def test_the_number_of_threads_can_be_set(folder):
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize(("name", "other"), [("device", "cuda:77"), ("device", "cuda"), ("threads", 77)])
+def test_what_only_loading_can_obey_is_said(run, name, other):
+    """A loaded model stays where it is: what would be ignored in silence is an error that says where to give it."""
+    said = rf"{name}: {other}, but the run was loaded with .*seq2x\.load\(run, {name}={other!r}\)"
+    for ask in (run, lambda *a, **k: next(run.stream(*a, **k)), lambda *a, **k: run.settings(**k)):
+        with pytest.raises(UsageError, match=said):
+            ask(["the cat"], **SHORT, **{name: other})
+
+
+def test_what_is_so_already_may_be_said_again(run):
+    import torch
+
+    for same in ({"device": "cpu"}, {"device": "auto"}, {"threads": torch.get_num_threads()}, {"threads": 0}):
+        assert run("the cat", **SHORT, **same) == run("the cat", **SHORT)
+
+
 def test_folders_that_are_no_runs(tmp_path, folder):
     (tmp_path / "pairs").mkdir()
     (tmp_path / "file").write_text("x")

@@ -28,7 +28,8 @@ _ROOMS = ("search", "machine")  # of the settings that a prediction obeys; and t
 
 
 class Predictor:
-    """A loaded run. Call it with one text or with many; any setting of search and machine may stand beside.
+    """A loaded run. Call it with one text or with many; any setting of search and machine may stand beside, but for
+    `device` and `threads`, which `load` takes.
 
     Without `details` a text gives a text and an iterable of texts a list of texts; with them a `Prediction` or a
     list of them. Inputs of any number of characters; the blank ones have blank outputs.
@@ -70,7 +71,11 @@ class Predictor:
             yield from self.task.predict(block, resolved, want)
 
     def settings(self, **changes: Any) -> Settings:
-        """The settings of a prediction: the run's own, with `changes`. `UsageError` for what does not belong here."""
+        """The settings of a prediction: the run's own, with `changes`.
+
+        `UsageError` for what does not belong here, and for another `device` or number of `threads` than the run was
+        loaded with.
+        """
         from seq2x.settings import resolve
 
         rooms = {field.name: field.metadata["room"] for field in dataclasses.fields(Settings)} | {"seed": "search"}
@@ -80,7 +85,24 @@ class Predictor:
         own = {name: value for name, value in self.task.about.search.items() if rooms[name] in _ROOMS}
         if "n_best" in changes and "beam_size" not in changes and isinstance(changes["n_best"], int):
             own["beam_size"] = max(own.get("beam_size", Settings().beam_size), changes["n_best"])
-        return resolve(own | changes, "settings")
+        resolved = resolve(own | changes, "settings")
+        for name in ("device", "threads"):
+            self._require_there(name, getattr(resolved, name))
+        return resolved
+
+    def _require_there(self, name: str, asked: str | int) -> None:
+        """`UsageError` unless a setting that only loading can obey is `asked` as it is already."""
+        if asked in ("auto", 0):
+            return
+        if name == "device":
+            there = str(self.task.device)
+        else:
+            import torch
+
+            there = str(torch.get_num_threads())
+        if str(asked) not in (there, there.removesuffix(":0")):
+            todo = f"give it where the run is loaded: seq2x.load(run, {name}={asked!r})"
+            raise UsageError(name, f"{asked}, but the run was loaded with {there}", there, todo)
 
 
 def load(
