@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import settings as quick
 from hypothesis import strategies as st
 
+from seq2x.metrics import Fit
 from seq2x.plan import Profile, Side, estimate_seconds, plan, profile
 from seq2x.settings import Settings, resolve
 from seq2x.types import Example
@@ -129,6 +130,7 @@ SIDES = st.builds(
         shared=st.floats(0, 1),
         several=st.floats(0, 1),
         ratio=st.floats(0, 100),
+        fit=st.builds(Fit, metrics=st.sampled_from([("bleu", "chrf"), ("word_errors",)]), reason=st.just("seen")),
     ),
     st.sampled_from(["cpu", "cuda"]),
     st.fixed_dictionaries({}, optional={"model": st.sampled_from(["gru", "lstm"]), "preset": st.just("big")}),

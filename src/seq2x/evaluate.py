@@ -103,7 +103,7 @@ def report(
     predictor = _loaded(run, search)
     _check_names(metrics)
     examples, notes = _examples(predictor, path, data)
-    names = list(metrics) or _fitting(predictor, [example.targets for example in examples])
+    names = list(metrics) or _fitting(predictor, examples)
     predictions = list(predictor.stream((example.source for example in examples), **search))
     results = judge([p.value for p in predictions], [e.targets for e in examples], names)
     notes += _idle(predictor, search) + _about_outputs(predictions) + _overlap(predictor, examples)
@@ -233,7 +233,7 @@ def compare(
     a, b = _loaded(run_a, search), _loaded(run_b, search)
     examples, notes = _examples(a, path, data)
     sources, references = [e.source for e in examples], [e.targets for e in examples]
-    name = metric or _fitting(a, references)[0]
+    name = metric or _fitting(a, examples)[0]
     _check_names([name])
     outputs_a, outputs_b = a(sources, **search), b(sources, **search)
     verdict = paired(name, outputs_a, outputs_b, references)
@@ -331,11 +331,12 @@ def _overlap(predictor: Predictor, examples: Sequence[Example], whose: str = "")
     return [f"warning: {found}: the figures flatter"]
 
 
-def _fitting(predictor: Predictor, references: Sequence[Sequence[str]]) -> list[str]:
-    """The metric that the run was chosen by, those that fit the right outputs, then the cheap ones."""
-    from seq2x.metrics import pick
+def _fitting(predictor: Predictor, examples: Sequence[Example]) -> list[str]:
+    """The metric that the run was chosen by, those that fit the pairs, then the cheap ones."""
+    from seq2x.metrics import fit
 
-    return list(dict.fromkeys([predictor.task.about.metric, *pick(references), "exact_match", "chrf", "cer"]))
+    fitting = fit([e.source for e in examples], [e.targets for e in examples]).metrics
+    return list(dict.fromkeys([predictor.task.about.metric, *fitting, "exact_match", "chrf", "cer"]))
 
 
 def _check_names(names: Sequence[str]) -> None:

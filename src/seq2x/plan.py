@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from seq2x.metrics import Fit, are_symbols, fit
 from seq2x.settings import Settings
 from seq2x.types import Example
 
@@ -47,6 +48,7 @@ class Profile:
     shared: float
     several: float  # share of items with more than one right output
     ratio: float  # target characters per source character
+    fit: Fit  # the metrics that fit the targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +62,22 @@ class Plan:
 def profile(examples: Iterable[Example], pairs: int | None = None) -> Profile:
     """Look at the first examples. `pairs`: how many there are in all (None: those given)."""
     sources: list[str] = []
-    targets: list[str] = []
+    references: list[tuple[str, ...]] = []
     several = 0
     total = 0
     for total, example in enumerate(examples, 1):
         if total <= _SAMPLE:
             sources.append(example.source)
-            targets.append(example.targets[0])
+            references.append(example.targets)
             several += len(example.targets) > 1
     count = max(len(sources), 1)
+    targets = [of_one[0] for of_one in references]
     source, target = _side(sources), _side(targets)
     letters = [Counter(c for text in side for c in text.lower() if c.isalpha()) for side in (sources, targets)]
     common = _overlap(*letters)
     ratio = target.mean_characters / max(source.mean_characters, 1e-9)
-    return Profile(total if pairs is None else pairs, source, target, common, several / count, ratio)
+    fitting = fit(sources, references)
+    return Profile(total if pairs is None else pairs, source, target, common, several / count, ratio, fitting)
 
 
 def _overlap(a: Counter[str], b: Counter[str]) -> float:
@@ -86,7 +90,7 @@ def plan(data: Profile, settings: Settings, *, device: str = "cpu") -> Plan:
     """Fill every gap in `settings` from `data`. `device`: "cpu" or "cuda" (which can afford more)."""
     given = _Given(settings)
     _plan_text(data, given)
-    _plan_metric(data, given)
+    given.choose("valid_metric", data.fit.metrics[0], data.fit.reason)
     _plan_size(data, given, device)
     _plan_rates(data, given)
     _plan_steps(data, given, device)
@@ -149,13 +153,8 @@ def _side(texts: list[str]) -> Side:
         mean_words=words / lines,
         long_characters=lengths[min(int(0.99 * len(lengths)), len(lengths) - 1)],
         script=scripts.most_common(1)[0][0] if scripts else "none",
-        symbols=_are_symbols(len(vocabulary), words, lines),
+        symbols=are_symbols(len(vocabulary), words, lines),
     )
-
-
-def _are_symbols(distinct: int, words: int, lines: int) -> bool:
-    """Phones, tags or actions: few names, each used often, several to a line. Running text has far more words."""
-    return distinct <= 300 and words >= 2 * lines and words >= 20 * distinct
 
 
 def _units(side: Side, pairs: int) -> tuple[str, str]:
@@ -189,18 +188,6 @@ def _plan_text(data: Profile, given: _Given) -> None:
         if data.pairs <= limit:
             given.choose("vocab_size", size, f"at most; {data.pairs:,} pairs see each of so many symbols often enough")
     given.choose("vocab_size", 32_000, f"at most; {data.pairs:,} pairs")
-
-
-def _plan_metric(data: Profile, given: _Given) -> None:
-    target = data.target
-    if target.symbols and data.source.mean_words <= 1.5:
-        given.choose("valid_metric", "word_errors", "one word in, a short series of symbols out: right or wrong")
-    elif target.symbols or (target.mean_words <= 2.5 and target.script not in _NO_BLANKS):
-        given.choose("valid_metric", "exact_match", "short or formal outputs: right or wrong as a whole")
-    elif target.mean_characters <= 5:
-        given.choose("valid_metric", "exact_match", "very short outputs: right or wrong as a whole")
-    else:
-        given.choose("valid_metric", "bleu", "running text: overlap with the reference")
 
 
 # ------------------------------------------------------------------ size

@@ -7,7 +7,7 @@ import pytest
 import sacrebleu
 
 from seq2x.errors import UsageError
-from seq2x.metrics import evaluate_pairs, make, pick
+from seq2x.metrics import evaluate_pairs, fit, make
 from seq2x.metrics.scripts import script_of
 
 
@@ -49,15 +49,27 @@ def test_scripts():
     assert script_of([]) == script_of([""]) == "spaced"
 
 
+def fitting(references, source="walk"):
+    return fit([source] * len(references), references).metrics
+
+
 def test_metrics_that_fit():
     phones = [["K AE1 T"], ["D AO1 G Z"], ["AE1 D"]] * 30
-    assert pick(phones) == ("word_errors", "per")
-    assert pick([["I_JUMP I_TURN_RIGHT I_WALK"], ["I_WALK I_WALK"]] * 40) == ("exact_match", "wer")
-    assert pick([[f"2024-03-{day:02}"] for day in range(1, 31)]) == ("exact_match", "cer")
-    assert pick([["A man is riding a horse."], ["Two dogs play."]]) == ("bleu", "chrf", "ter")
-    assert pick([["我非常喜欢小猫，你呢？"], ["他昨天去了北京。"]]) == ("bleu", "chrf")
-    assert pick([["北京"], ["上海"]]) == ("exact_match", "cer")
-    assert pick([]) == pick([[""]]) == ("exact_match", "cer")
+    assert fitting(phones) == ("word_errors", "per")
+    assert fitting(phones, "my cat and dog") == ("exact_match", "wer")
+    assert fitting([["I_JUMP I_TURN_RIGHT I_WALK"], ["I_WALK I_WALK"]] * 40, "jump right") == ("exact_match", "wer")
+    assert fitting([[f"2024-03-{day:02}"] for day in range(1, 31)]) == ("exact_match", "cer")
+    assert fitting([["New York"], ["Rio de Janeiro"], ["Paris"]]) == ("exact_match", "cer")
+    assert fitting([["A man is riding a horse."], ["Two dogs play."]]) == ("bleu", "chrf", "ter")
+    assert fitting([["我非常喜欢小猫，你呢？"], ["他昨天去了北京。"]]) == ("bleu", "chrf")
+    assert fitting([["北京"], ["上海"]]) == ("exact_match", "cer")
+    assert fitting([]) == fitting([[""]]) == ("exact_match", "cer")
+
+
+def test_every_right_output_and_the_whole_of_a_large_set_count():
+    assert fitting([["yes", "a whole sentence about it"], ["no", "another long answer to it"]])[0] == "bleu"
+    half = [[f"word{n}"] for n in range(30_000)] + [[f"a sentence of many words like {n}"] for n in range(30_000)]
+    assert fitting(half)[0] == "bleu"
 
 
 def test_an_unknown_metric_is_named():

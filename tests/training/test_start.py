@@ -3,8 +3,10 @@
 import pytest
 from tests.training.runs import SETTINGS, content, go, pairs
 
+import seq2x
 from seq2x.data.store import open_store
 from seq2x.errors import DataError, FolderError, UsageError
+from seq2x.evaluate import compare
 from seq2x.settings import read_recipe, resolve
 from seq2x.training import train
 from seq2x.training.prepare import fingerprint, prepare
@@ -101,6 +103,17 @@ def test_the_weights_that_are_announced_are_those_of_the_model(tmp_path, fast_di
     go(pairs(tmp_path), tmp_path / "run", model=model, max_steps=3)
     announced = (tmp_path / "run" / "log.txt").read_text().split("model: ")[1].split(" weights")[0]
     assert int(announced.replace(",", "")) == _facts(load(tmp_path / "run" / "best"))["parameters"]
+
+
+def test_one_rule_says_which_metric_fits(tmp_path, fast_disk):
+    """The plan, `evaluate` and `compare` say the same of the same pairs, also where the loss chooses the model."""
+    path = tmp_path / "pairs.tsv"
+    path.write_text("".join(f"w{n:03}\tx{n * 7:03} y{n * 13:03}\n" for n in range(60)))  # two words: no running text
+    by_loss, by_metric = go(path, tmp_path / "a", valid_metric="loss"), go(path, tmp_path / "b")
+    assert (by_loss.metric, by_metric.metric) == ("loss", "exact_match")
+    for run in (by_loss.folder, by_metric.folder):
+        assert next(iter(seq2x.evaluate(run, path, threads=1))) == "exact_match"
+        assert compare(run, run, path, threads=1).verdict.metric == "exact_match"
 
 
 @pytest.mark.parametrize(

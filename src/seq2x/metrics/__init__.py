@@ -14,14 +14,14 @@ from seq2x.types import Metric, Result
 from .base import TextMetric
 from .bleu import Bleu, TokenBleu
 from .bootstrap import Comparison, compared, evaluated, statistics
-from .choose import pick
+from .choose import Fit, are_symbols, fit
 from .chrf import Chrf
 from .error_rates import CharacterErrors, PhonemeErrors, WordErrorRate
 from .exact_match import ExactMatch, WordErrors
 from .perplexity import perplexity
 from .ter import Ter
 
-__all__ = ["METRICS", "Comparison", "evaluate_pairs", "make", "paired", "perplexity", "pick"]
+__all__ = ["METRICS", "Comparison", "Fit", "are_symbols", "evaluate_pairs", "fit", "make", "paired", "perplexity"]
 
 METRICS: Final[dict[str, type[TextMetric]]] = {
     "bleu": Bleu,

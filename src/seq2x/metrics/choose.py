@@ -1,41 +1,57 @@
-"""Which metrics fit a task, seen from its right outputs."""
+"""Which metrics fit a task, seen from its pairs: the one rule for training, `evaluate` and `compare`."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from .scripts import script_of
 
-__all__ = ["pick"]
+__all__ = ["Fit", "are_symbols", "fit"]
 
-_FEW_WORDS: Final = 200  # different words: a phone set or a formal language, no natural one
-_ENOUGH: Final = 20  # items below which a small vocabulary says nothing
-_SAMPLE: Final = 5000  # items looked at, evenly spread
+_SAMPLE: Final = 20_000  # pairs looked at, evenly spread
+_MOST_SYMBOLS: Final = 300  # different ones: more than phones, tags or actions there are in one task
 
 
-def pick(references: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """Names of the metrics that fit, the one to choose models by first.
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """`metrics`: names of those that fit, the one to choose models by first. `reason`: why, in words."""
 
-    - few different words, short ones, several to an item: phonemes -> word_errors, per
-    - few different words otherwise: a formal language -> exact_match, wer
-    - one word an item: names, dates, spellings -> exact_match, cer
+    metrics: tuple[str, ...]
+    reason: str
+
+
+def fit(sources: Sequence[str], references: Sequence[Sequence[str]]) -> Fit:
+    """What fits pairs of a source and its right outputs; the same pairs give the same answer.
+
+    - symbols of a small set, for one word: a pronunciation -> word_errors, per
+    - symbols of a small set otherwise: a formal language -> exact_match, wer
+    - a word or two, or a few characters where words are not written apart: names, dates, spellings -> exact_match, cer
     - anything else is running text -> bleu, chrf, and ter where words are written apart
     """
-    step = max(1, len(references) // _SAMPLE)
-    texts = [text for of_one in references[::step] for text in of_one]
-    items = [text.split() for text in texts if text.strip()]
-    if not items:
-        return ("exact_match", "cer")
+    step = max(1, -(-len(references) // _SAMPLE))
+    texts = [text for of_one in references[::step] for text in of_one if text.strip()]
+    if not texts:
+        return Fit(("exact_match", "cer"), "no outputs to tell more by")
+    lengths = [len(text.split()) for text in texts]
+    if are_symbols(len({word for text in texts for word in text.split()}), sum(lengths), len(texts)):
+        if _mean([len(source.split()) for source in sources[::step]]) <= 1.5:
+            return Fit(("word_errors", "per"), "one word in, a short series of symbols out: right or wrong")
+        return Fit(("exact_match", "wer"), "symbols of a small set: right or wrong as a whole")
     if script_of(texts) != "spaced":
-        mean = sum(len(text) for text in texts) / len(texts)
-        return ("exact_match", "cer") if mean < 6 else ("bleu", "chrf")
-    words = Counter(word for item in items for word in item)
-    per_item = words.total() / len(items)
-    if per_item < 1.5:
-        return ("exact_match", "cer")
-    if len(words) <= _FEW_WORDS and len(items) >= _ENOUGH and words.total() > 10 * len(words):
-        length = sum(len(word) * n for word, n in words.items()) / words.total()
-        return ("word_errors", "per") if length <= 3.0 else ("exact_match", "wer")
-    return ("bleu", "chrf", "ter")
+        if _mean([len(text) for text in texts]) < 6:
+            return Fit(("exact_match", "cer"), "very short outputs: right or wrong as a whole")
+        return Fit(("bleu", "chrf"), "running text: overlap with the reference")
+    if _mean(lengths) <= 2.5:
+        return Fit(("exact_match", "cer"), "short outputs: right or wrong as a whole")
+    return Fit(("bleu", "chrf", "ter"), "running text: overlap with the reference")
+
+
+def are_symbols(distinct: int, words: int, lines: int) -> bool:
+    """Phones, tags or actions: few names, each used often, several to a line. Running text has far more words."""
+    return distinct <= _MOST_SYMBOLS and words >= 2 * lines and words >= 20 * distinct
+
+
+def _mean(numbers: Sequence[int]) -> float:
+    return sum(numbers) / max(len(numbers), 1)

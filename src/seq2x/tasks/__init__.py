@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from seq2x.tasks.about import About, metric_for
+from seq2x.tasks.about import About
 from seq2x.tasks.device import pick_device
 from seq2x.tasks.generate import Generate, objective
 from seq2x.tasks.seen import Seen
 
-__all__ = ["TASKS", "About", "Generate", "Seen", "metric_for", "objective", "pick_device"]
+__all__ = ["TASKS", "About", "Generate", "Seen", "objective", "pick_device"]
 
 TASKS = {"generate": Generate}

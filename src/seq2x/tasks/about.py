@@ -5,17 +5,16 @@ Stored as `model.json` and `task.json`, read strictly: a folder that somebody se
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from seq2x.errors import FolderError, Seq2xError
-from seq2x.metrics import pick
 from seq2x.models.shape import ModelShape
 from seq2x.settings import Settings, resolve
 from seq2x.strict_json import dump_json, parse_json
 
-__all__ = ["MODEL_FILE", "TASK_FILE", "About", "metric_for"]
+__all__ = ["MODEL_FILE", "TASK_FILE", "About"]
 
 MODEL_FILE = "model.json"
 TASK_FILE = "task.json"
@@ -39,11 +38,14 @@ class About:
     length_ratio: float = 2.0
 
     @classmethod
-    def of(cls, settings: Settings, shape: ModelShape, targets: Sequence[str], length_ratio: float = 2.0) -> About:
-        """What a run with `settings` stores; the metric follows from the validation `targets` if it is "auto"."""
+    def of(cls, settings: Settings, shape: ModelShape, fitting: str, length_ratio: float = 2.0) -> About:
+        """What a run with `settings` stores; `fitting` is the metric that fits the task (see `seq2x.metrics.fit`), for
+        settings that name none.
+        """
+        named = settings.valid_metric
         return cls(
             shape=shape,
-            metric=metric_for(settings, targets),
+            metric=fitting if named in ("auto", "loss") else named,
             references=settings.references,
             search=_search_of(settings),
             length_ratio=length_ratio,
@@ -84,13 +86,6 @@ class About:
             raise FolderError(place, f"length_ratio {ratio}", f"a number above 0, at most {_MOST_RATIO:g}")
         _check_search(search, place)
         return cls(shape=shape, metric=metric, references=references, search=search, length_ratio=ratio)
-
-
-def metric_for(settings: Settings, targets: Sequence[str]) -> str:
-    """The name of the metric that fits the task, unless `settings` name one (see `seq2x.metrics.pick`)."""
-    if settings.valid_metric not in ("auto", "loss"):
-        return settings.valid_metric
-    return pick([(target,) for target in targets])[0]
 
 
 def _search_of(settings: Settings) -> dict[str, Any]:

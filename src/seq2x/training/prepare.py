@@ -85,7 +85,7 @@ def prepare(
     shape = parent.shape(settings) if parent else _shape(settings, source_codec, target_codec)
     torch.manual_seed(seed_of(settings.seed, 0, 0, "init"))
     model = parent.model(shape) if parent else build(shape)
-    about = About.of(settings, shape, [e.targets[0] for e in valid], _length_ratio(store))
+    about = About.of(settings, shape, looked.fit.metrics[0], _length_ratio(store))
     seen = Seen.of(train()).to_bytes()
     return Prepared(Generate(source_codec, target_codec, model, about), settings, reasons, {SEEN_FILE: seen})
 
