@@ -128,6 +128,29 @@ def test_a_column_named_by_a_header_wider_than_the_data(tmp_path):
     assert found.severity == "error" and "found 2 columns; expected at least 3" in found.text
 
 
+WORDS = ["day", "ημέρα", "день", "יום", "يوم", "दिन", "วัน", "დღე", "օր", "ቀን", "날"]
+
+
+def test_many_frequent_scripts_are_no_damage(tmp_path):
+    """A file of many languages is written in many scripts; a few lines in one more are named nevertheless."""
+    rows = [
+        [f"{'day' if n % 3 else WORDS[n // 3 % len(WORDS)]} {n}", f"{n}"] for n in range(1200)
+    ]  # 3 % each beside Latin
+    assert "script" not in check([write(tmp_path, to_bytes(rows))]).codes
+    for number in (5, 700):
+        rows[number][0] = "かな"
+    finding = next(f for f in check([write(tmp_path, to_bytes(rows))]).findings if f.code == "script")
+    assert [place.line for place in finding.places] == [6, 701]
+
+
+@pytest.mark.parametrize("others", [["день"], ["день", "ημέρα"], ["день", "ημέρα", "יום"]])
+def test_few_lines_in_few_other_scripts_are_named(tmp_path, others):
+    """4 in 100 lines in each of up to three other scripts: a file of one language, with lines of others in it."""
+    rows = [[f"{others[n % 25] if n % 25 < len(others) else 'day'} {n}", f"{n}"] for n in range(1000)]
+    finding = next(f for f in check([write(tmp_path, to_bytes(rows))]).findings if f.code == "script")
+    assert finding.count == 40 * len(others)
+
+
 def test_bad_utf8_may_be_allowed(tmp_path):
     path = write(tmp_path, b"".join(b"source %d\ttarget %d\n" % (i, i) for i in range(20)) + b"\xff\t\n")
     assert check([path]).exit_code == 3 and check([path], on_bad_utf8="skip").exit_code == 0

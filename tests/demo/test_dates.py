@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("babel", reason="the demo's data needs babel")
 
+from seq2x.data import check
 from seq2x.demo.dates import LANGUAGES, Counts, pairs, read_by_rules, write
 
 
@@ -69,3 +70,8 @@ def test_a_month_with_two_meanings_never_occurs():
     words = {word for pair in pairs(400, 5) for word in pair.text.lower().replace(".", " ").replace(",", " ").split()}
     assert words.isdisjoint({"lis", "listopada", "listopad", "srp", "lip"})
     assert "října" in words and "października" in words
+
+
+def test_the_check_finds_nothing_wrong_with_forty_languages(folder):
+    report = check([folder[0] / "train.tsv"], columns="source=1,target=2")
+    assert [finding.code for finding in report.findings if finding.severity != "note"] == []

@@ -36,6 +36,7 @@ class Draft:
 
 
 _CJK = {Kind.KANA: Kind.HAN}  # one language mixes them
+_MANY_SCRIPTS = 5  # no language is written in so many, and no accident brings in so many, each of them often
 
 
 def text_hash(text: str) -> int:
@@ -209,15 +210,11 @@ def _order(corpus: Corpus) -> Iterator[Draft]:
 
 
 def _script(corpus: Corpus) -> Iterator[Draft]:
-    """Lines without a letter of the scripts that one in twenty lines of their side is written in."""
+    """Lines without a letter of the scripts that are usual on their side."""
     found: list[int] = []
     for side in ("source", "target"):
         scripts = corpus[f"{side}_script"]
-        counts = np.bincount(scripts, minlength=len(Kind))
-        counts[0] = 0
-        usual = [Kind(int(i)) for i in np.flatnonzero(counts >= 0.05 * max(1, counts.sum()))]
-        usual += [part for part, whole in _CJK.items() if whole in usual]
-        mask = sum(1 << kind for kind in usual)
+        mask = sum(1 << kind for kind in _usual(scripts))
         found += np.flatnonzero((scripts > 0) & (corpus[f"{side}_scripts"] & mask == 0)).tolist()
     if found:
         places = sorted(set(found))
@@ -229,6 +226,19 @@ def _script(corpus: Corpus) -> Iterator[Draft]:
             "are they in the right language?",
             places[:WORST],
         )
+
+
+def _usual(scripts: _Array) -> list[Kind]:
+    """Scripts that one in twenty lines is written in; in a file of many languages, where five scripts or more have one
+    line in a hundred each, those.
+    """
+    counts = np.bincount(scripts, minlength=len(Kind))
+    counts[0] = 0  # lines without a letter
+    lines = max(1, int(counts.sum()))
+    many = np.flatnonzero(counts >= 0.01 * lines)
+    found = many if len(many) >= _MANY_SCRIPTS else np.flatnonzero(counts >= 0.05 * lines)
+    usual = [Kind(int(number)) for number in found]
+    return usual + [part for part, whole in _CJK.items() if whole in usual]
 
 
 def _worst(badness: _Array, numbers: _Array) -> list[int]:
