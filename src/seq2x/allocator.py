@@ -2,8 +2,9 @@
 
 glibc gives every block of 32 MiB or more back to the system when it is freed and asks for fresh, zeroed pages the next
 time: at 1.6 microseconds a page that is ten times slower than using the memory (15 against 1.5 ms per 32 MiB). Programs
-that allocate the same large tensors again and again want it kept. This changes the whole process, so only programs
-(the command line) call it, never a library function.
+that allocate the same large tensors again and again want it kept. This changes the whole process, so only what is a
+program calls it: the commands that compute, and `seq2x.train`, which is one wherever it is called from (without it,
+training was up to twice as slow). Loading a run and predicting with it, as a part of somebody's program, do not.
 """
 
 from __future__ import annotations

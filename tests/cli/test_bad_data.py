@@ -254,7 +254,9 @@ def test_one_spelling_in_two_unicode_forms(run_a):
 
 
 def test_outputs_cut_short_are_counted(run_a):
-    ended = accepted(["predict", run_a, "--max-length", "1", "--json"], "2 x output cut", stdin=b"abcd\nabcd\n")
+    """At least one symbol and at most one, so that no output has room for its end, whatever the weights say."""
+    line = ["predict", run_a, "--min-length", "1", "--max-length", "1", "--json"]
+    ended = accepted(line, "2 x output cut", stdin=b"abcd\nabcd\n")
     assert [json.loads(line)["stopped"] for line in ended.lines] == ["length", "length"]
 
 

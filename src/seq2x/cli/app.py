@@ -35,8 +35,8 @@ COMMANDS: dict[str, ModuleType] = {
 }
 """Every command: a module with `HELP`, `add(parser)` and `run(arguments) -> exit code`."""
 
-_COMPUTING = frozenset({"demo", "train", "predict", "evaluate", "score", "compare"})
-"""Commands that allocate large tensors again and again."""
+_COMPUTING = frozenset({"predict", "evaluate", "score", "compare"})
+"""Commands that allocate large tensors again and again (`train`, which `demo` calls too, sees to its memory itself)."""
 
 _INTRODUCTION = """\
 usage: seq2x COMMAND ...

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from seq2x.allocator import keep_memory
 from seq2x.data import sniff
 from seq2x.errors import FolderError, StorageError, UsageError, escape
 from seq2x.plan import estimate_seconds
@@ -74,6 +75,7 @@ def train(
     If the folder holds the same run, it is resumed to the bit. `restart` begins anew and forgets what is there;
     `allow_change` names harmless settings that a resumed run may change. `from_run` goes on from the weights and
     codecs of another run. `test`: a test set, evaluated on once at the end with the best weights.
+    Where the C library is glibc, the process keeps freed memory from here on (see `seq2x.allocator`).
     Raises `UsageError`, `DataError`, `FolderError`, `StorageError`, `DivergedError`, `OutOfMemory`, `DeviceError`,
     `BusyError`, and `Stopped` after a signal (the state is saved).
     """
@@ -88,6 +90,7 @@ def train(
         from_run=from_run,
         quiet=quiet,
     )
+    keep_memory()
     return _train_seeds(asked) if asked.asked.seeds > 1 else _train(asked)
 
 
