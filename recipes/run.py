@@ -129,6 +129,8 @@ def train(name: str, out: Path, extra: Sequence[str]) -> None:
         "steps": info["step"],
         "parameters": info["parameters"],
         "train_seconds": round(max(seconds)),
+        "threads": settings["threads"] or os.cpu_count(),
+        "precision": settings["precision"],
         "evaluate_seconds": round(time.monotonic() - began),
         "published": recipe.published,
         "tests": tests,
@@ -146,8 +148,8 @@ def write_table() -> None:
     newest = {(row["recipe"], row["seed"]): row for row in rows}
     lines = [
         "| recipe | test set (items) | result [95 % interval] | published "
-        "| steps | minutes | parameters | seed | commit |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| steps | minutes | threads | precision | parameters | seed | commit |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for (name, seed), row in sorted(newest.items()):
         for test, values in row["tests"].items():
@@ -158,7 +160,8 @@ def write_table() -> None:
             )
             lines.append(
                 f"| `{name}` | {test} ({values['items']:,}) | {scores} | {row['published']} | {row['steps']:,} "
-                f"| {row['train_seconds'] / 60:.0f} | {row['parameters'] / 1e6:.1f} M | {seed} | {row['commit']} |"
+                f"| {row['train_seconds'] / 60:.0f} | {row.get('threads', 2)} | {row.get('precision', 'bf16')} "
+                f"| {row['parameters'] / 1e6:.1f} M | {seed} | {row['commit']} |"
             )
     readme = HERE / "README.md"
     before, _, rest = readme.read_text(encoding="utf-8").partition("<!-- table -->\n")
