@@ -88,6 +88,7 @@ def test_inputs_longer_than_the_model_reads_are_cut_and_flagged():
     task = make_task(max_source_length=8)
     short, long = task.predict(["12345678", "123456789"], GREEDY)
     assert long.truncated and (short.truncated == (short.stopped == "length"))
+    assert [s.truncated for s in task.score(["12345678", "123456789", ""], ["a", "a", ""])] == [False, True, False]
     padded, cut = task.prepare(["12345678", "123456789"])
     assert cut.tolist() == [False, True] and padded.lengths.tolist() == [9, 9]
     assert bool((padded.values[:, -1] == EOS).all())

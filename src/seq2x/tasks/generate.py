@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -42,13 +42,14 @@ TARGET_FILE = "target.json"
 @dataclass(frozen=True, slots=True)
 class TargetScore:
     """log p of one given output: `log_p` is the sum of `token_log_p`, whose last entry is that of `</s>` unless the
-    output was cut by a limit.
+    output was cut by a limit. `truncated`: the source was longer than the model reads, and its end was not seen.
     """
 
     log_p: float
     tokens: tuple[str, ...]
     ids: tuple[int, ...]
     token_log_p: tuple[float, ...]
+    truncated: bool = False
 
 
 class _Source(NamedTuple):
@@ -135,7 +136,7 @@ class Generate:
         with _evaluating([self]):
             found = in_order(work, parts, self.device)
         for row, result in zip(rows, chain.from_iterable(found), strict=True):
-            results[row] = result
+            results[row] = replace(result, truncated=read[row].truncated)
         return results
 
     # -------------------------------------------------------------- storage
