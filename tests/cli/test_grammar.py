@@ -134,6 +134,11 @@ BAD = {
     "predict nowhere --beam-sice 5": (2, '"--beam-size"'),
     "predict nowhere --resume": (2, "no --out"),
     "predict a b c": (2, 'unexpected "c"'),
+    "predict a --json b c": (2, 'unexpected "c"'),
+    "predict a --beam-size": (2, "expected one argument"),
+    "predict a --beam-size -o x": (2, "expected one argument"),
+    "predict a --json=yes": (2, "--json"),
+    "train --layers 2": (2, "required: FILE"),
     "predict nowhere -x": (2, 'unexpected "-x"'),
     "evaluate nowhere": (2, "required: FILE"),
     "evaluate nowhere x.tsv": (4, "no such folder"),
@@ -160,6 +165,56 @@ def test_bad_command_lines(line, tmp_path, monkeypatch):
     assert "Traceback" not in ended.err
     assert ended.err.index("error[") > ended.err.rfind("note:")
     assert ended.err[ended.err.index("error[") :].count("\n") <= 2
+
+
+ORDERS = {
+    # command: (the same command line in several orders, what stands in its places)
+    "predict": (
+        ["RUN in --json -o x", "RUN --json in -o x", "--json -ox RUN in", "--out=x RUN --json in"],
+        {"run": "RUN", "file": "in", "out": "x"},
+    ),
+    "evaluate": (["RUN --metric cer a b", "RUN a --metric cer b", "RUN a b --metric cer"], {"run": "RUN"}),
+    "score": (["RUN --threads 1 a b", "RUN a --threads 1 b", "--threads 1 RUN a b"], {"files": ["a", "b"]}),
+    "compare": (["A --lines 3 B --json x", "A B --lines -3 x", "--json A B x"], {"run_a": "A", "run_b": "B"}),
+    "check": (["a --test t b", "a b --test t", "--test t a b"], {"files": ["a", "b"], "test": ["t"]}),
+    "train": (["a --no-probe b", "a b", "--layers 2 a b --from -", "a --from x b"], {"files": ["a", "b"]}),
+    "info": (["--json RUN", "RUN --json"], {"run": "RUN"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_options_may_stand_anywhere(name, monkeypatch):
+    lines, expected = ORDERS[name]
+    for line in lines:
+        asked = []
+        monkeypatch.setattr(COMMANDS[name], "run", lambda arguments, asked=asked: asked.append(vars(arguments)) or 0)
+        assert cli(name, *line.split()).code == 0, line
+        assert {place: asked[0][place] for place in expected} == expected, line
+
+
+def test_what_looks_like_an_option_is_a_file_behind_two_dashes(monkeypatch):
+    asked = []
+    monkeypatch.setattr(COMMANDS["predict"], "run", lambda arguments: asked.append(arguments) or 0)
+    assert cli("predict", "--", "RUN", "-x").code == cli("predict", "RUN", "--json", "--", "-x").code == 0
+    assert [(one.run, one.file, one.json) for one in asked] == [("RUN", "-x", False), ("RUN", "-x", True)]
+    assert cli("predict", "RUN", "-").code == 0 and asked[-1].file == "-"
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--text", "-5 C today", "RUN"], "-5 C today"),
+        (["RUN", "--text", "-5"], "-5"),
+        (["RUN", "--text=-x y", "--json"], "-x y"),
+        (["RUN", "--text", ""], ""),
+        (["RUN", "--text", "-- quoted --"], "-- quoted --"),
+    ],
+)
+def test_a_text_may_begin_with_a_dash(words, text, monkeypatch):
+    asked = []
+    monkeypatch.setattr(COMMANDS["predict"], "run", lambda arguments: asked.append(arguments) or 0)
+    assert cli("predict", *words).code == 0
+    assert (asked[0].run, asked[0].text, asked[0].file) == ("RUN", text, "-")
 
 
 def test_debug_shows_the_traceback_too(tmp_path):

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import argparse
 import errno
 import signal
 import sys
@@ -93,11 +92,9 @@ def _dispatch(arguments: list[str]) -> int:
     name = arguments[0]
     if name not in COMMANDS:
         raise UsageError("seq2x", f'no command "{name}"', todo=nearest(name, COMMANDS))
-    parser = build_parser()
-    sub = parser.command(name)
-    reject_unknown(sub, arguments[1:])
-    known: argparse.Namespace
-    known, rest = parser.parse_known_args(arguments)
+    parser = build_parser().command(name)
+    reject_unknown(parser, arguments[1:])
+    known, rest = parser.parse_anywhere(arguments[1:])
     if rest:
         raise UsageError(f"seq2x {name}", f'unexpected "{rest[0]}"', todo=f'"seq2x {name} --help" shows what there is')
     if name in _COMPUTING:

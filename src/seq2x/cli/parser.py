@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 import textwrap
 import typing
 from collections.abc import Iterable, Sequence
@@ -20,6 +21,7 @@ __all__ = ["Parser", "add_common", "add_settings", "flag", "given", "reject_unkn
 
 _WIDTH = 79
 _LEFT = 24  # columns of names
+_NEGATIVE = re.compile(r"-\d+|-\d*\.\d+")
 _MARK = "setting:"  # prefix of a setting's place in the namespace: an option may not shadow it
 
 
@@ -45,6 +47,45 @@ class Parser(argparse.ArgumentParser):
     def options(self) -> list[str]:
         """Every option string that this command takes."""
         return sorted(self._option_string_actions)
+
+    def parse_anywhere(self, words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+        """(what `words` say, the words that have no place here); options may stand before, between and behind the
+        others, and all words after `--` are no options.
+
+        argparse fills an optional place (`FILE` of `predict RUN [FILE]`) as soon as the one before it is filled, so it
+        finds none for a word behind an option; hence options are put first. Raises `UsageError`.
+        """
+        options, others = self._parted(words)
+        dashes = ["--"] if any(word.startswith("-") and word != "-" for word in others) else []
+        known, rest = self.parse_known_args([*options, *dashes, *others])
+        return known, [word for word in rest if word != "--"]
+
+    def _parted(self, words: Sequence[str]) -> tuple[list[str], list[str]]:
+        """(options with their values, all other words), each in order."""
+        options: list[str] = []
+        others: list[str] = []
+        waiting = iter(words)
+        for word in waiting:
+            if word == "--":
+                others.extend(waiting)
+            elif not self._is_option(word):
+                others.append(word)
+            else:
+                options.append(word)
+                action = self._option_string_actions.get(word)
+                if action is not None and action.nargs is None:  # its value is the next word
+                    value = next(waiting, "--")
+                    if self._is_option(value):
+                        self.error(f"argument {word}: expected one argument")
+                    options.append(value)
+        return options, others
+
+    def _is_option(self, word: str) -> bool:
+        """As argparse has it: `-` is standard input, a number may be below zero, and a text may begin with a dash."""
+        known = self._option_string_actions
+        if word in known or word.partition("=")[0] in known or (word[:2] in known and word[1:2] != "-"):
+            return True
+        return word.startswith("-") and word != "-" and " " not in word and not _NEGATIVE.fullmatch(word)
 
 
 def flag(name: str) -> str:
@@ -120,7 +161,7 @@ def reject_unknown(parser: Parser, arguments: Sequence[str]) -> None:
         if word == "--":
             return
         name, _, value = word.partition("=")
-        if word.startswith("--") and name not in known:
+        if word.startswith("--") and name not in known and " " not in name:  # with a blank it is a text
             _reject(name, value, parser.prog, [option for option in known if "_" not in option and option[:2] == "--"])
 
 
