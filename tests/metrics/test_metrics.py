@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import pytest
 import sacrebleu
 
 from seq2x.errors import UsageError
-from seq2x.metrics import evaluate_pairs, fit, make
+from seq2x.metrics import METRICS, evaluate_pairs, fit, make
 from seq2x.metrics.scripts import script_of
 
 
@@ -33,10 +34,43 @@ def test_composed_and_decomposed_letters_are_the_same():
 def test_the_tokenizer_follows_the_script():
     assert "tok:13a" in evaluate_pairs("bleu", ["the cat"], ["the cat"]).signature
     assert "tok:zh" in evaluate_pairs("bleu", ["我喜欢猫。"], ["我喜欢猫。"]).signature
-    japanese = evaluate_pairs("bleu", ["私は猫が好きです。"], ["私は猫が好きです。"]).signature
-    assert "tok:ja-mecab" in japanese or "tok:char" in japanese
     assert "tok:char" in evaluate_pairs("bleu", ["ผมชอบแมว"], ["ผมชอบแมว"]).signature
     assert evaluate_pairs("bleu", ["我非常喜欢小猫。"], ["我非常喜欢小狗。"]).value > 50.0
+
+
+MECAB = all(importlib.util.find_spec(name) for name in ("MeCab", "ipadic"))
+JAPANESE = [["私は猫が好きです。"], ["東京は大きい。"]]
+
+
+@pytest.mark.skipif(not MECAB, reason="MeCab is not installed (pip install 'seq2x[ja]')")
+def test_japanese_is_cut_into_words_where_mecab_is_installed():
+    assert "tok:ja-mecab" in evaluate_pairs("bleu", ["私は猫が好きです。", "大きい。"], JAPANESE).signature
+    assert make("bleu", JAPANESE).note == ""
+
+
+def test_japanese_without_mecab_is_cut_into_characters_and_says_so(monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: (name != "MeCab" and found(name, *more)) or None
+    )
+    assert "tok:char" in evaluate_pairs("bleu", ["私は猫が好きです。", "大きい。"], JAPANESE).signature
+    assert "characters" in make("bleu", JAPANESE).note and "pip install 'seq2x[ja]'" in make("bleu", JAPANESE).note
+    others = [make(name, JAPANESE) for name in METRICS if name != "bleu"]
+    assert not any(metric.note for metric in (*others, make("bleu", [["the cat"]]), make("bleu", [["我喜欢猫。"]])))
+
+
+def test_ter_cuts_chinese_and_japanese():
+    for right, wrong, script in (
+        (["我非常喜欢小猫。", "他昨天去了北京。"], ["我非常喜欢小狗。", "他昨天去了北京。"], "chinese"),
+        (["私は猫が好きです。", "東京は大きい。"], ["私は犬が好きです。", "東京は大きい。"], "japanese"),
+    ):
+        assert script_of(right) == script
+        found = evaluate_pairs("ter", wrong, right, samples=0)
+        theirs = sacrebleu.TER(normalized=True, asian_support=True)
+        assert found.value == pytest.approx(theirs.corpus_score(wrong, [right]).score, abs=1e-9)
+        assert found.signature == str(theirs.get_signature()) and "norm:yes|punct:yes|asian:yes" in found.signature
+        assert 0 < found.value < 20  # not one word a line
+    assert "norm:no|punct:yes|asian:no" in evaluate_pairs("ter", ["ผมชอบแมว"], ["ผมชอบแมว"]).signature
 
 
 def test_scripts():

@@ -25,6 +25,8 @@ class TextMetric(ABC):
     name: str
     better: str = "higher"
     signature: str = ""
+    note: str = ""
+    """What to know beside the value, where something is: not how it was computed, which `signature` says."""
 
     @classmethod
     def suited(cls, references: Sequence[Sequence[str]]) -> Self:

@@ -9,11 +9,15 @@ from typing import Any, Self
 import numpy as np
 
 from .base import Statistics, TextMetric
-from .scripts import script_of
+from .scripts import Script, script_of
 
 __all__ = ["Bleu", "TokenBleu", "reference_count"]
 
 _ORDERS = 4
+_NO_MECAB = (
+    "bleu of Japanese is of characters here, not of words as published figures are: "
+    "pip install 'seq2x[ja]' brings the tokenizer"
+)
 
 
 class Bleu(TextMetric):
@@ -21,8 +25,8 @@ class Bleu(TextMetric):
 
     For translation, above all to compare with published figures; chrF agrees better with people. Statistics:
     `[output length, reference length, 4 x matching n-grams, 4 x n-grams of the output]`. The tokenizer is sacreBLEU's
-    `13a`; `zh` for Chinese; `ja-mecab` for Japanese where installed (`pip install 'seq2x[ja]'`), else characters; and
-    characters for other scripts without blanks. The signature says which.
+    `13a`; `zh` for Chinese; `ja-mecab` for Japanese where installed (`pip install 'seq2x[ja]'`), else characters, which
+    a `note` says; and characters for other scripts without blanks. The signature says which.
     """
 
     name = "bleu"
@@ -40,7 +44,11 @@ class Bleu(TextMetric):
 
     @classmethod
     def suited(cls, references: Sequence[Sequence[str]]) -> Self:
-        return cls(_tokenizer(references), reference_count(references))
+        script = script_of(text for of_one in references for text in of_one)
+        made = cls(_tokenizer(script), reference_count(references))
+        if script == "japanese" and "ja-mecab" not in made.signature:
+            made.note = _NO_MECAB
+        return made
 
     def count(self, output: str, references: Sequence[str]) -> Statistics:
         found = self._bleu.sentence_score(output, list(references))
@@ -77,8 +85,7 @@ def reference_count(references: Sequence[Sequence[str]]) -> str:
     return str(counts.pop()) if len(counts) == 1 else "var"
 
 
-def _tokenizer(references: Sequence[Sequence[str]]) -> str:
-    script = script_of(text for of_one in references for text in of_one)
+def _tokenizer(script: Script) -> str:
     if script == "japanese":
         mecab = importlib.util.find_spec("MeCab") is not None and importlib.util.find_spec("ipadic") is not None
         return "ja-mecab" if mecab else "char"
