@@ -397,6 +397,6 @@ def test_demo_is_handed_its_folder(monkeypatch):
     import seq2x.demo
 
     asked = []
-    monkeypatch.setattr(seq2x.demo, "run", lambda out, as_json: asked.append((out, as_json)) or 0)
+    monkeypatch.setattr(seq2x.demo, "run", lambda out, as_json, tell: asked.append((out, as_json)) or 0)
     assert cli("demo").code == 0 and cli("demo", "--out", "x", "--json").code == 0
     assert asked == [("runs/demo", False), ("x", True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from seq2x.cli import streams
 from seq2x.cli.parser import Parser
 
 __all__ = ["HELP", "add", "run"]
@@ -21,5 +22,5 @@ def run(arguments: argparse.Namespace) -> int:
     """See `seq2x.demo`."""
     from seq2x import demo
 
-    code: int = demo.run(out=arguments.out, as_json=arguments.json)
+    code: int = demo.run(out=arguments.out, as_json=arguments.json, tell=lambda text: streams.write(f"{text}\n"))
     return code

@@ -7,16 +7,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from seq2x.demo.dates import LANGUAGES, Counts, read_by_rules, write
+from seq2x.errors import UsageError
 from seq2x.pictures import heatmap_svg, heatmap_terminal
 from seq2x.predict import Predictor, load
 from seq2x.training import train
@@ -49,6 +51,8 @@ SETTINGS: dict[str, Any] = {
 ONE_VECTOR: dict[str, Any] = {"context": "last", "context_use": "state+every"}
 """What differs in the second act: C is the encoder's last state, given at the start and at every step."""
 
+_OURS = ("data", "attention", "one-vector", "attention.svg")  # what a demo leaves in its folder
+_DATA = ("train.tsv", "test.tsv")
 _LENGTHS = ((1, 10), (11, 14), (15, 18), (19, 24), (25, 99))
 
 
@@ -62,12 +66,21 @@ class Row:
 
 
 def run(
-    out: str | Path, as_json: bool = False, settings: Mapping[str, Any] | None = None, per_language: int = 2500
+    out: str | Path,
+    as_json: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    per_language: int = 2500,
+    tell: Callable[[str], None] = print,
 ) -> int:
-    """Play all acts in folder `out`; returns the exit code. `settings` and `per_language` make it shorter (tests)."""
+    """Play all acts in folder `out`; returns the exit code.
+
+    `settings` and `per_language` make it shorter (tests); `tell` puts lines on standard output. Raises `UsageError`
+    for a folder that is not a demo's own, and where babel is missing, before anything is written.
+    """
     folder, began = Path(out), time.monotonic()
-    say = _say_nothing if as_json else print
-    counts = write(folder / "data", per_language=per_language)
+    say = _say_nothing if as_json else tell
+    _require_own(folder)
+    counts = write(folder / "data", per_language=per_language, test_per_language=min(50, per_language))
     tests = _read_rows(folder / "data" / "test.tsv")
     say(_opening(counts))
 
@@ -106,9 +119,9 @@ def run(
             "two_readings": counts.two_readings,
             "seconds": round(time.monotonic() - began, 1),
         }
-        print(json.dumps(result, ensure_ascii=False))
-    elif sys.stdin.isatty() and sys.stdout.isatty():
-        _prompt(reader)
+        tell(json.dumps(result, ensure_ascii=False))
+    elif all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout)):
+        _prompt(reader, tell)
     say(f"\n({time.monotonic() - began:.0f} s.) Your own file, one pair a line, a TAB between source and target:\n")
     say("  seq2x check pairs.tsv\n  seq2x train pairs.tsv\n  seq2x predict runs/pairs < new.txt > out.txt")
     return 0
@@ -116,6 +129,23 @@ def run(
 
 def _say_nothing(text: str) -> None:
     """`--json`: standard output belongs to the result."""
+
+
+def _require_own(folder: Path) -> None:
+    """`UsageError` if `folder` holds more than a demo leaves in it; `write` then looks into the data."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise UsageError("out", f"{folder} is not a folder", "a new folder", "choose another --out")
+    data = folder / "data"
+    begun = any((data / name).exists() for name in _DATA)
+    strange = sorted(p.name for p in folder.iterdir() if p.name[0] != "." and not (begun and p.name in _OURS))
+    if data.is_dir():
+        inside = sorted(f"data/{p.name}" for p in data.iterdir() if p.name[0] != "." and p.name not in _DATA)
+        strange = [name for name in strange if name != "data"] + inside
+    if strange:
+        found = f"{folder} holds other files ({', '.join(strange[:3])})"
+        raise UsageError("out", found, "a new folder, or a demo's own", "choose another --out")
 
 
 def _read_rows(path: Path) -> list[Row]:
@@ -194,15 +224,17 @@ def _language_table(by_language: Mapping[str, tuple[float, float]]) -> str:
     return "accuracy in % (in brackets: hand-written rules)\n\n" + "\n".join(lines)
 
 
-def _prompt(reader: Predictor) -> None:
+def _prompt(reader: Callable[[str], str], tell: Callable[[str], None]) -> None:
     """Type a date; an empty line or the end of input ends it."""
-    print("\nType a date, in any of the languages (an empty line ends):")
+    tell("\nType a date, in any of the languages (an empty line ends):")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # whatever the locale, as everywhere
     while True:
         try:
             text = input("> ")
         except (EOFError, KeyboardInterrupt):
-            print()
+            tell("")
             return
         if not text.strip():
             return
-        print(reader(text))
+        tell(reader(text))

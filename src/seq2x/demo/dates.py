@@ -231,16 +231,33 @@ def pairs(per_language: int, seed: int = 1, held_out: bool = False, counts: Coun
 
 
 def write(folder: Path, per_language: int = 1500, test_per_language: int = 50, seed: int = 1) -> Counts:
-    """Write `train.tsv` and `test.tsv` (text, ISO date, language) into `folder`; say what was made."""
-    counts = Counts()
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write `train.tsv` and `test.tsv` (text, ISO date, language) into `folder`; say what was made.
+
+    Nothing is written, not even the folder, before all has been made; a file that holds this already is left as it
+    is. Raises `UsageError` where babel is missing, and where a file of that name holds anything else.
+    """
+    counts, made = Counts(), dict[Path, bytes]()
     for name, size, held_out in (("train", per_language, False), ("test", test_per_language, True)):
         rows = list(pairs(size, seed, held_out, counts))
         random.Random(seed).shuffle(rows)
-        with (folder / f"{name}.tsv").open("w", encoding="utf-8", newline="\n") as file:
-            file.writelines(f"{row.text}\t{row.iso}\t{row.language}\n" for row in rows)
+        made[folder / f"{name}.tsv"] = "".join(f"{row.text}\t{row.iso}\t{row.language}\n" for row in rows).encode()
         setattr(counts, name, len(rows))
+    missing = [path for path, data in made.items() if not _holds(path, data)]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        fresh = path.with_name(f".{path.name}.new")  # in one rename: a kill leaves nothing that is not the demo's
+        fresh.write_bytes(made[path])
+        fresh.replace(path)
     return counts
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    """Whether `path` holds just this; False if there is nothing, `UsageError` if there is something else."""
+    if not path.exists():
+        return False
+    if not path.is_file() or path.read_bytes() != data:
+        raise UsageError("out", f"{path} is not what this demo writes", "a new folder", "choose another --out")
+    return True
 
 
 def read_by_rules(text: str, language: str) -> str:
