@@ -32,16 +32,21 @@ class Seq2xError(Exception):
     """Base of all expected failures.
 
     `where` is a file with its line, a setting or a folder; `found` what is there; `expected` and `todo` may be
-    empty. `str(error)` is the whole message: `where: found; expected ...; todo`, control characters escaped.
+    empty. `str(error)` is the whole message: `where: found; expected ...; todo`, control characters escaped. `row`: of
+    a call with many items the number, from 0, of the one to blame; who knows where that came from says so with `at`.
     """
 
     exit_code = 1
 
-    def __init__(self, where: str, found: str, expected: str = "", todo: str = "") -> None:
-        self.where, self.found, self.expected, self.todo = where, found, expected, todo
+    def __init__(self, where: str, found: str, expected: str = "", todo: str = "", row: int | None = None) -> None:
+        self.where, self.found, self.expected, self.todo, self.row = where, found, expected, todo, row
         parts = [found, f"expected {expected}" if expected else "", todo]
         text = f"{where}: " + "; ".join(part for part in parts if part)
         super().__init__(escape(text)[:_LIMIT])
+
+    def at(self, where: str, row: int | None = None) -> Seq2xError:
+        """The same error of the same kind in another place."""
+        return type(self)(where, self.found, self.expected, self.todo, row)
 
 
 class UsageError(Seq2xError):

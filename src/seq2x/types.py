@@ -256,7 +256,7 @@ class Hypotheses:
     `tokens` `[B,n,T]` int64 filled with `PAD` after the end, `</s>` included where the hypothesis ended by
     itself; `lengths` `[B,n]` count it. `scores` `[B,n]` is what the search ranked by; `log_p` `[B,n,T]` the
     model's own log p of each token (zero after the end). `stopped` `[B,n]`: 1 ended with `</s>`, 0 cut by the
-    length limit, -1 no such hypothesis. `attention` `[B,n,T,S]` if wanted. All numpy arrays.
+    length limit or where nothing was allowed to follow, -1 no such hypothesis. `attention` `[B,n,T,S]` if wanted. All numpy arrays.
     """
 
     tokens: Array

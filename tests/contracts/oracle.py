@@ -30,15 +30,20 @@ class Output:
 def exhaustive(
     model: EncoderDecoder, source: Padded, longest: int, rules: Rules, prefix: tuple[int, ...] = ()
 ) -> list[Output]:
-    """All outputs for one sentence that obey `rules`, best first: those that ended, then those cut at `longest`."""
+    """All outputs for one sentence that obey `rules`, best first: those that ended, then those cut at `longest`.
+
+    If there is none, the longest that nothing may follow are cut.
+    """
     size = model.output.size
-    found = [
+    allowed = [
         tokens
         for length in range(1, longest + 1)
         for body in itertools.product(range(size), repeat=length - 1)
         for tokens in ((*body, last) for last in range(size))
-        if EOS not in body and (tokens[-1] == EOS or length == longest) and _allowed(tokens, rules, prefix)
+        if EOS not in body and _allowed(tokens, rules, prefix)
     ]
+    found = [tokens for tokens in allowed if tokens[-1] == EOS or len(tokens) == longest]
+    found = found or [tokens for tokens in allowed if len(tokens) == max(map(len, allowed))]
     if not found:
         return []
     memory = model.encode(source)

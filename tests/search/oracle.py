@@ -13,7 +13,7 @@ import numpy as np
 from seq2x.arrays import like, to_numpy
 from seq2x.types import BOS, EOS, PAD
 
-__all__ = ["Output", "exhaustive", "final", "forced_log_p"]
+__all__ = ["Output", "exhaustive", "final", "forced_log_p", "may_follow"]
 
 
 @dataclass(frozen=True)
@@ -29,17 +29,22 @@ class Output:
 def exhaustive(decoder, memory, source_length, max_length, rules, prefix=()):
     """All outputs of a memory of one sentence that obey `rules`, best first: the ended ones, then the cut ones.
 
-    `prefix` symbols are forced, -1 is free. Any `Decoder` does: branches clone its state.
+    `prefix` symbols are forced, -1 is free. Any `Decoder` does: branches clone its state. Where there is no such
+    output, the longest that nothing may follow are cut.
     """
     want = frozenset({"attention"}) if rules.coverage_beta else frozenset()
-    found = []
+    found, dead = [], []
 
-    def grow(tokens, log_p, attended, state):
+    def grow(tokens, log_p, before, state):
         previous = like(np.array([tokens[-1] if tokens else BOS]), state.position)
         answer, after = decoder.step(previous, like(np.array([0]), state.position), state)
         row = to_numpy(answer.all())[0].astype(np.float64)
+        attended = before
         if answer.attention is not None:
-            attended = attended + to_numpy(answer.attention)[0].astype(np.float64)
+            attended = before + to_numpy(answer.attention)[0].astype(np.float64)
+        if tokens and not may_follow(tokens, len(row), rules, prefix):
+            score = final(sum(log_p), len(tokens), source_length, before, rules)
+            dead.append(Output(tokens, log_p, score, False))
         for symbol in range(len(row)):
             if not _allowed(tokens, symbol, rules, prefix) or row[symbol] == -math.inf:
                 continue
@@ -51,7 +56,14 @@ def exhaustive(decoder, memory, source_length, max_length, rules, prefix=()):
                 grow(mine, values, attended, after.clone())
 
     grow((), (), 0.0, decoder.start(memory, 1, 1, want))
+    longest = max((len(output.tokens) for output in dead), default=0)
+    found = found or [output for output in dead if len(output.tokens) == longest]
     return sorted(found, key=lambda output: (not output.ended, -output.score))
+
+
+def may_follow(tokens, V, rules, prefix=()):
+    """The symbols that `rules` let follow `tokens`."""
+    return [symbol for symbol in range(V) if _allowed(tokens, symbol, rules, prefix)]
 
 
 def final(log_p, length, source_length, attended, rules):

@@ -13,7 +13,7 @@ from seq2x.search import Rules, Sampling, sample, search
 from seq2x.search import beam as beam_module
 from seq2x.types import EOS
 
-from . import decoders
+from . import decoders, oracle
 from .decoders import RandomDecoder, fixed
 
 FIELDS = ("tokens", "lengths", "scores", "log_p", "stopped")
@@ -164,6 +164,81 @@ def test_a_dead_end_is_no_hypothesis(beam_size):
     assert found.stopped.tolist() == [[-1]] and found.lengths.tolist() == [[0]] and found.tokens.shape == (1, 1, 0)
 
 
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("rules", [Rules(beam_size=1), Rules(beam_size=3, n_best=2), Rules(beam_size=2, stop="bound")])
+def test_what_may_not_go_on_is_cut_with_its_own_log_p(rules, library):
+    """No symbol twice, and no end before there could be one: five symbols, and then none is left."""
+    decoder = RandomDecoder(3, V=8, library=library)
+    memory = decoder.memory(range(6), [2, 3, 4] * 2)
+    rules = dataclasses.replace(rules, no_repeat_ngram_size=1, min_length=300, coverage_beta=0.2, eos_gamma=0.1)
+    want = frozenset({"attention"})
+    limits = [20, 20, 3, 20, 20, 20]  # one sentence is done early and leaves
+    found = search(decoder, memory, [2, 3, 4] * 2, limits, rules, None, want)
+    assert (found.stopped == 0).all() and found.lengths[:, 0].tolist() == [5, 5, 3, 5, 5, 5]
+    scores = {o.tokens: o.score for o in oracle.exhaustive(decoder, memory.rows(np.array([0])), 2, 20, rules)}
+    for j in range(rules.n_best):
+        assert found.scores[0, j] == pytest.approx(scores[tuple(found.tokens[0, j, :5])], abs=1e-9)
+    for b in range(6):
+        for j in range(rules.n_best):
+            tokens = found.tokens[b, j, : found.lengths[b, j]]
+            assert len(set(tokens.tolist())) == len(tokens)
+            alone = oracle.forced_log_p(decoder, memory.rows(np.array([b])), tokens.tolist())
+            np.testing.assert_allclose(found.log_p[b, j, : len(tokens)], alone, atol=1e-9)
+    np.testing.assert_allclose(found.attention.sum(-1), found.tokens > 0, atol=1e-6)
+
+
+def test_an_end_is_worth_more_than_a_dead_end():
+    """What died is kept only where there is nothing else: here `3 </s>` has ended before `4 5` may not go on."""
+    steps = logs([0, 0, 0, 0.5, 0.5, 0], [0, 0, 0.4, 0, 0, 0.6], [0, 0, 1.0, 0, 0, 0])
+    found = search(fixed(steps), 1, [1], [9], Rules(beam_size=2, n_best=2, length_penalty="none"))
+    assert (found.stopped >= 0).all()
+    rules = Rules(beam_size=2, n_best=2, length_penalty="none", forbidden=(5,))
+    assert search(fixed(steps), 1, [1], [9], rules).tokens[0].tolist() == [[3, EOS], [4, EOS]]
+    rules = dataclasses.replace(rules, forbidden=(EOS,), no_repeat_ngram_size=1)
+    cut = search(fixed(logs([0, 0, 0.2, 0.5, 0.3])), 1, [1], [9], rules)
+    assert cut.tokens[0].tolist() == [[3, 4], [4, 3]] and cut.stopped.tolist() == [[0, 0]]
+    np.testing.assert_allclose(cut.scores[0], np.log(0.15))
+
+
+# ------------------------------------------------------------------ symbols that are none
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("rules", [Rules(beam_size=3), Rules(beam_size=1), Sampling(n=2)])
+@pytest.mark.parametrize(
+    ("forbidden", "prefix", "said"),
+    [
+        ((7,), None, "forbidden: symbol 7; expected symbols below 7"),
+        ((10**9,), None, "forbidden: symbol 1000000000"),
+        ((), [[3], [7]], "prefix: symbol 7; expected symbols below 7"),
+        ((), [[3], [-2]], "prefix: symbol -2; expected symbols of an output"),
+        ((), [[3], [0]], "prefix: symbol 0;"),
+        ((), [[1], [3]], "prefix: symbol 1;"),
+        ((), [[3]], r"prefix: shape \[1, 1\]; expected \[2, P\]"),
+        ((), [3, 3], r"prefix: shape \[2\]"),
+    ],
+)
+def test_symbols_out_of_the_vocabulary_are_refused(library, rules, forbidden, prefix, said):
+    decoder = RandomDecoder(1, library=library)
+    memory = decoder.memory(range(2), [2, 2])
+    rules = dataclasses.replace(rules, forbidden=forbidden)
+    prefix = None if prefix is None else np.array(prefix)
+    with pytest.raises(UsageError, match=said):
+        if isinstance(rules, Sampling):
+            sample(decoder, memory, [2, 2], [5, 5], rules, range(2), prefix)
+        else:
+            search(decoder, memory, [2, 2], [5, 5], rules, prefix)
+
+
+def test_the_last_symbol_may_be_named():
+    decoder = RandomDecoder(1)
+    memory = decoder.memory([0], [2])
+    found = search(decoder, memory, [2], [5], Rules(forbidden=(6,)), np.array([[6, -1, -1]]))
+    assert found.tokens[0, 0, 0] == 6 and 6 not in found.tokens[0, 0, 1:]
+    found = search(decoder, memory, [2], [5], Rules(), np.zeros((1, 0), dtype=np.int64))
+    assert found.stopped[0, 0] >= 0
+
+
 @pytest.mark.parametrize("number", [np.nan, np.inf])
 @pytest.mark.parametrize("rules", [Rules(beam_size=3), Rules(beam_size=1)])
 @pytest.mark.parametrize("library", ["numpy", "torch"])
@@ -177,8 +252,9 @@ def test_damage_names_its_sentence(number, rules, library):
     memory = decoder.memory(range(4), [2] * 4)
     memory.bias[:, EOS] = memory.bias[:, EOS] - 50
     memory.bias[:2, EOS] += 200
-    with pytest.raises(DivergedError, match="sentence 4 "):
+    with pytest.raises(DivergedError, match="sentence 4 ") as caught:
         search(decoder, memory, [2] * 4, [9] * 4, rules)
+    assert caught.value.row == 3
     with pytest.raises(DivergedError, match="sentence 4 "):
         sample(decoder, memory, [2] * 4, [9] * 4, Sampling(n=rules.beam_size, temperature=0.1), range(4))
 

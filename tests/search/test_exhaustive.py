@@ -13,7 +13,7 @@ from seq2x.search.beam import beam_search
 from seq2x.types import BOS, EOS, PAD
 
 from .decoders import RandomDecoder
-from .oracle import exhaustive, forced_log_p
+from .oracle import exhaustive, forced_log_p, may_follow
 
 
 def _rules(draw, beam_size, n_best):
@@ -89,8 +89,11 @@ def test_any_beam_keeps_its_promises(seed):
             assert mine not in seen
             seen.add(mine)
             assert 1 <= length <= longest[b]
+            if kinds[j] == 0 and length < longest[b]:  # a dead end, and nothing else was found
+                assert (kinds <= 0).all() and not may_follow(mine, V, rules)
+            else:
+                assert kinds[j] == 1 or length == longest[b]
             assert (EOS in mine) == (kinds[j] == 1) and EOS not in mine[:-1]
-            assert kinds[j] == 1 or length == longest[b]
             assert not {PAD, BOS, *rules.forbidden} & set(mine)
             assert kinds[j] == 0 or length - 1 >= rules.min_length
             body, n = mine[: length - 1] if kinds[j] else mine, rules.no_repeat_ngram_size

@@ -19,7 +19,7 @@ from seq2x.search.penalties import attainable, coverage_term, end_term, final_sc
     [
         ("beam_size", 0), ("n_best", 0), ("n_best", 6), ("length_penalty", "gnmt"), ("length_alpha", -0.1),
         ("coverage_beta", math.nan), ("eos_gamma", math.inf), ("min_length", -1), ("no_repeat_ngram_size", -1),
-        ("stop", "never"),
+        ("stop", "never"), ("forbidden", (3, -1)),
     ],
 )  # fmt: skip
 def test_rules_refuse(name, value):
@@ -31,7 +31,7 @@ def test_rules_refuse(name, value):
     ("name", "value"),
     [
         ("temperature", 0.0), ("temperature", math.inf), ("top_p", 0.0), ("top_p", 1.1), ("top_k", -1), ("n", 0),
-        ("seed", -1), ("min_length", -1), ("no_repeat_ngram_size", -1),
+        ("seed", -1), ("min_length", -1), ("no_repeat_ngram_size", -1), ("forbidden", (-1,)),
     ],
 )  # fmt: skip
 def test_sampling_refuses(name, value):
@@ -44,6 +44,13 @@ def test_limits_grow_with_the_input():
     assert limits([1, 10, 100], ratio=1.5, extra=3, most=90).tolist() == [5, 18, 90]
     assert limits([1, 10], max_length=7).tolist() == [7, 7]  # </s> is one of the seven
     assert limits([0], ratio=1.0, extra=0).tolist() == [1]
+
+
+def test_automatic_limits_leave_room():
+    assert limits([1, 10], room=61).tolist() == [61, 61]
+    assert limits([1, 10], room=np.array([3, 61])).tolist() == [22, 61]
+    assert limits([1, 10], room=61, most=50).tolist() == [50, 50]
+    assert limits([1, 10], room=61, max_length=7).tolist() == [7, 7]  # said by the user
 
 
 def test_length_penalties():

@@ -123,6 +123,9 @@ def test_prefix_attention_and_dead_ends():
     dead = sample(fixed(np.log([[0.1, 0.1, 0.4, 0.4]])), 1, [1], [5], Sampling(n=2, forbidden=(2, 3)), [0])
     assert dead.stopped.tolist() == [[-1, -1]] and dead.tokens.shape == (1, 2, 0)
     assert (dead.scores == -np.inf).all()
+    cut = sample(decoder, memory, [2, 4], [9, 9], Sampling(n=3, no_repeat_ngram_size=1, min_length=50), [0, 1])
+    assert (cut.stopped == 0).all() and (cut.lengths == 5).all()  # each of five symbols once
+    np.testing.assert_allclose(cut.scores, cut.log_p.sum(-1))
     none = sample(decoder, None, [], [], Sampling(n=2), [])
     assert none.tokens.shape == (0, 2, 0)
 

@@ -55,7 +55,8 @@ def beam_search(
     At each step the `2K` best of a sentence's `K * V` continuations are ranked by log P, ties by beam, then id; each
     row's own `2K` best are enough for that. Those among the first `K` that are `</s>` have ended and get their
     final score; the first `K` others live on: at most `K` of `2K` can be `</s>`. At a sentence's limit what lives
-    is cut; cut hypotheses come after all that ended.
+    is cut; cut hypotheses come after all that ended. Where nothing may go on and nothing has ended, what lived
+    last is cut as it is.
     """
     sources, most = lengths_of(source_lengths, max_lengths)
     if len(sources) == 0:
@@ -125,9 +126,11 @@ class _Beams:
         self.ends = Ends(ints - 1, zeros - np.inf, ints + 0, ints + 0, ints + 0, zeros + 0.0)
         self._covered_BKS: Array | None = None  # the attention that each source position had from each beam
         self._coverage_BK = zeros  # cp(X,Y) of what continues each beam
+        self._lived, self._lived_coverage_BK = self.live, zeros  # what lived before this step, and its cp(X,Y)
 
     def cover(self, attention_BKS: Array) -> None:
         """Add this step's attention of each beam."""
+        self._lived_coverage_BK = take_along(self._coverage_BK, self.live.parent)
         covered = float64(attention_BKS)
         if self._covered_BKS is not None:
             covered = take_along(self._covered_BKS, self.live.parent[:, :, None], axis=1) + covered
@@ -148,20 +151,26 @@ class _Beams:
         total, place = top(total_BF, min(2 * K, K * c))
         best = _Choice(total, take_along(symbol_BF, place), take_along(log_p_BF, place), place // c)
         on = best.at(order((best.symbol == EOS) * 1)[:, :K])
+        self._lived = self.live
         self.live = on._replace(total=xp.where(on.symbol == EOS, -np.inf, on.total))
         return best.first(K), ~(total_BF < np.inf).all(-1)
 
     def collect(self, best: _Choice, rows_B: Array, length: int, on_host: bool) -> None:
-        """Note which of the K best have ended, and cut what lives at its sentence's limit; `length` symbols each."""
+        """Note which of the K best have ended, and cut what lives at its sentence's limit; `length` symbols each.
+
+        Where nothing lives and nothing has ever ended, what lived before is cut.
+        """
         xp = namespace(rows_B)
         ended_BK = (best.symbol == EOS) & (best.total > -np.inf)
         cut_BK = (self._most_B == length)[:, None] & (self.live.total > -np.inf)
-        if on_host and not (ended_BK.any() or cut_BK.any()):
+        lost_BK = self._lost(ended_BK, rows_B, length)
+        if on_host and not (ended_BK.any() or cut_BK.any() or lost_BK.any()):
             return
-        stopped = xp.concatenate([ended_BK * 2 - 1, cut_BK * 1 - 1], -1)
-        new = _Choice(*(xp.concatenate(pair, -1) for pair in zip(best, self.live, strict=True)))
-        coverage = take_along(self._coverage_BK, new.parent)
-        lengths = stopped * 0 + length
+        stopped = xp.concatenate([ended_BK * 2 - 1, cut_BK * 1 - 1, lost_BK * 1 - 1], -1)
+        new = _Choice(*(xp.concatenate(parts, -1) for parts in zip(best, self.live, self._lived, strict=True)))
+        coverage = [take_along(self._coverage_BK, part.parent) for part in (best, self.live)]
+        coverage = xp.concatenate([*coverage, self._lived_coverage_BK], -1)
+        lengths = xp.concatenate([ended_BK * 0 + length, cut_BK * 0 + length, lost_BK * 0 + max(length - 1, 1)], -1)
         score = final_score(new.total, lengths, self._sources_B[:, None], coverage, self._rules)
         score = xp.where(stopped < 0, -np.inf, score)
         old = Ends(*(part[rows_B] for part in self.ends))
@@ -171,6 +180,14 @@ class _Beams:
         ranking = take_along(by_score, order(-take_along(both.stopped, by_score)))[:, : old.score.shape[1]]
         for mine, part in zip(self.ends, both, strict=True):
             mine[rows_B] = take_along(part, ranking)
+
+    def _lost(self, ended_BK: Array, rows_B: Array, length: int) -> Array:
+        """`[B',K]`: what lived before this step, where nothing may follow it and the sentence has no other outcome."""
+        if length == 1:
+            return ended_BK & False  # a hypothesis without a symbol is none
+        xp = namespace(rows_B)
+        none_B = ~ended_BK.any(-1) & (self.ends.stopped[rows_B][:, 0] < 0) & ~(xp.amax(self.live.total, -1) > -np.inf)
+        return none_B[:, None] & (self._lived.total > -np.inf)
 
     def go_on(self, rows_B: Array, length: int) -> Array:
         """`[B']`: which sentences are not done; the others' hypotheses die."""
@@ -191,6 +208,6 @@ class _Beams:
         """Only these sentences are at work from now on."""
         self._sources_B, self._most_B = self._sources_B[keep_B], self._most_B[keep_B]
         self.live = _Choice(*(part[keep_B] for part in self.live))
-        self._coverage_BK = self._coverage_BK[keep_B]
+        self._coverage_BK, self._lived_coverage_BK = self._coverage_BK[keep_B], self._lived_coverage_BK[keep_B]
         if self._covered_BKS is not None:
             self._covered_BKS = self._covered_BKS[keep_B]

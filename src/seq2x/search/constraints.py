@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from seq2x.arrays import namespace
+from seq2x.arrays import namespace, to_numpy
+from seq2x.errors import UsageError
 from seq2x.search.rules import Rules, Sampling
 from seq2x.types import BOS, EOS, PAD, Array
 
@@ -17,17 +19,37 @@ class Constraints:
     """The constraints of one search, asked at every step.
 
     `prefix` `[B,P]`, -1 where a sentence is free: its symbols are forced whatever else is forbidden, and cost
-    their log p. `beams` rows per sentence; `place` puts a numpy array where the search works.
+    their log p. `beams` rows for each of `sentences`; `place` puts a numpy array where the search works. Raises
+    `UsageError` for a `prefix` of another shape, or one that holds what is no symbol of an output.
     """
 
     def __init__(
-        self, rules: Rules | Sampling, prefix: Array | None, beams: int, place: Callable[[Array], Array]
+        self,
+        rules: Rules | Sampling,
+        prefix: Array | None,
+        sentences: int,
+        beams: int,
+        place: Callable[[Array], Array],
     ) -> None:
         self._rules, self._beams, self._place = rules, beams, place
         self._never = np.array(sorted({PAD, BOS, *rules.forbidden}), dtype=np.int64)
         self._always: tuple[tuple[int, bool], Array] | None = None
-        self._forced_to = 0 if prefix is None else prefix.shape[1]
-        self._prefix_BP = None if prefix is None else place(np.asarray(prefix, dtype=np.int64))
+        forced = None if prefix is None else _checked(to_numpy(prefix), sentences)
+        self._forced_to = 0 if forced is None else forced.shape[1]
+        self._prefix_BP = None if forced is None else place(forced)
+        self._named = {"prefix": -1 if forced is None else int(forced.max(initial=-1))}
+        self._named["forbidden"] = max(rules.forbidden, default=-1)
+
+    @property
+    def names_symbols(self) -> bool:
+        """Whether the caller named any symbol, which the decoder then has to have: see `check`."""
+        return max(self._named.values()) >= 0
+
+    def check(self, size: int) -> None:
+        """`UsageError` unless every symbol named is one of `size`."""
+        for name, most in self._named.items():
+            if most >= size:
+                raise UsageError(name, f"symbol {most}", f"symbols below {size}: this decoder has no others")
 
     @property
     def needs_history(self) -> bool:
@@ -52,6 +74,18 @@ class Constraints:
             return None
         symbol_B1 = self._prefix_BP[rows_B, length][:, None]
         return namespace(symbol_B1).broadcast_to(symbol_B1, (len(rows_B), self._beams)).reshape(-1)
+
+
+def _checked(prefix_BP: np.ndarray[Any, Any], sentences: int) -> np.ndarray[Any, Any]:
+    """`prefix` as int64. Raises `UsageError`."""
+    if prefix_BP.ndim != 2 or len(prefix_BP) != sentences:
+        raise UsageError("prefix", f"shape {list(prefix_BP.shape)}", f"[{sentences}, P]: one row for each sentence")
+    wrong_BP = (prefix_BP < -1) | (prefix_BP == PAD) | (prefix_BP == BOS)
+    if wrong_BP.any():
+        row, place = np.argwhere(wrong_BP)[0].tolist()
+        expected = "symbols of an output, -1 where it is free"
+        raise UsageError("prefix", f"symbol {prefix_BP[row, place]}", expected, row=row)
+    return prefix_BP.astype(np.int64)
 
 
 def repeats(history_NT: Array, n: int) -> Array:

@@ -24,6 +24,7 @@ class Drive:
 
     `rows_B` numbers the sentences still in the batch; `length` is how many symbols each row has. The caller
     gives `advance` what each row continues with; `answer` is then what the decoder says about the next symbol.
+    Raises `UsageError` for symbols in `rules` or `prefix` that the decoder does not have.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class Drive:
         self._theirs = self._state.position  # shows the decoder's library and device
         self.on_host = on_host(self._theirs)
         self.rows_B = self.here(np.arange(sentences))
-        self._constraints = Constraints(rules, prefix, beams, self.here)
+        self._constraints = Constraints(rules, prefix, sentences, beams, self.here)
         self._history_NT = self.here(np.zeros((sentences * beams, 0), dtype=np.int64))
         self._previous_N = like(np.full(sentences * beams, BOS, dtype=np.int64), self._theirs)
         self._origin_N = like(np.arange(sentences * beams), self._theirs)
@@ -52,6 +53,8 @@ class Drive:
     def step(self) -> None:
         """Ask the decoder about the next symbol."""
         self.answer, self._state = self._decoder.step(self._previous_N, self._origin_N, self._state)
+        if self.length == 0 and self._constraints.names_symbols:
+            self._constraints.check(self.answer.all().shape[-1])  # an index past the end could bring a device down
 
     def forbidden(self) -> Array:
         """`[N,F]` for `Answer.top` and `Answer.sample`."""
@@ -106,7 +109,7 @@ class Drive:
         if flag < 0:
             row = int(self.rows_B[-1 - flag])
             raise DivergedError(f"sentence {row + 1} of the batch", "the model's log p is not a number",
-                                "finite values or -inf", "the weights or the input are damaged")  # fmt: skip
+                                "finite values or -inf", "the weights or the input are damaged", row)  # fmt: skip
         return flag
 
     def leave(self, going_B: Array, count: int) -> Array | None:

@@ -52,8 +52,8 @@ def roll(
 ) -> tuple[list[Note], Ends, Array | None]:
     """Let every row go its own way until it ends, dies or meets its sentence's limit `most` `[B]`.
 
-    The scores of the ends are their log P. `show` notes the attention; `cover` returns its sum over each row's
-    symbols, `[B,K,S]` double.
+    A row that dies, as nothing may follow it, is cut as it is; without a symbol it is no hypothesis. The scores of the
+    ends are their log P. `show` notes the attention; `cover` returns its sum over each row's symbols, `[B,K,S]` double.
     """
     shape = len(most), drive.beams
     zeros, ints = drive.here(np.zeros(shape)), drive.here(np.zeros(shape, dtype=np.int64))
@@ -65,11 +65,12 @@ def roll(
         length = drive.length + 1
         drive.step()
         attention_BKS = drive.attention(cover) if show or cover else None
-        if cover:
-            covered = float64(attention_BKS) * rows.going[:, :, None] + (0.0 if covered is None else covered)
-            whole_covered = covered if whole_covered is None else whole_covered
         log_p_BK, symbol_BK = (part.reshape(-1, drive.beams) for part in choose(drive))
         bad_B = (rows.going & ~(log_p_BK < np.inf)).any(-1)
+        if cover:
+            taken_BK1 = (rows.going & (log_p_BK > -np.inf))[:, :, None]
+            covered = float64(attention_BKS) * taken_BK1 + (0.0 if covered is None else covered)
+            whole_covered = covered if whole_covered is None else whole_covered
         rows = rows.extend(log_p_BK, symbol_BK, length, (most_B == length)[:, None])
         parent_BK = namespace(parent_K).broadcast_to(parent_K, symbol_BK.shape)
         notes.append(Note(drive.rows_B, symbol_BK, parent_BK, log_p_BK, attention_BKS if show else None))
@@ -86,11 +87,12 @@ def roll(
         drive.advance(symbol_BK, parent_BK)
     whole, whole_covered = whole.put(drive.rows_B, rows), _put(whole_covered, drive.rows_B, covered)
     parent = namespace(parent_K).broadcast_to(parent_K, shape)
-    return notes, Ends(whole.stopped, whole.total, whole.length, parent, whole.symbol, whole.log_p), whole_covered
+    score = namespace(whole.total).where(whole.stopped < 0, -np.inf, whole.total)
+    return notes, Ends(whole.stopped, score, whole.length, parent, whole.symbol, whole.log_p), whole_covered
 
 
 class _Rows(NamedTuple):
-    """What is known of each row, `[B,K]`; the last three are kept from the step where it ended."""
+    """What is known of each row, `[B,K]`; the last three are kept from its last step."""
 
     going: Array
     stopped: Array
@@ -103,16 +105,15 @@ class _Rows(NamedTuple):
         """One more symbol for the rows that go on: they end, die (`-inf`) or are cut at the limit, or still go on."""
         where = namespace(log_p_BK).where
         dead, ended = log_p_BK == -np.inf, symbol_BK == EOS
-        total = where(self.going, self.total + log_p_BK, self.total)
-        stopped = where(dead, -1, ended * 1)
+        taken, nothing = self.going & ~dead, -1 if length == 1 else 0
         over = self.going & (dead | ended | limit_B1)
         return _Rows(
             self.going & ~over,
-            where(over, stopped, self.stopped),
-            total,
-            where(over, length, self.length),
-            where(over, symbol_BK, self.symbol),
-            where(over, log_p_BK, self.log_p),
+            where(over, where(dead, nothing, ended * 1), self.stopped),
+            where(taken, self.total + log_p_BK, self.total),
+            where(taken, length, self.length),
+            where(taken, symbol_BK, self.symbol),
+            where(taken, log_p_BK, self.log_p),
         )
 
     def at(self, keep_B: Array) -> _Rows:

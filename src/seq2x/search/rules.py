@@ -52,6 +52,7 @@ class Rules:
             _at_least(name, getattr(self, name), 0.0)
         _at_least("min_length", self.min_length, 0)
         _at_least("no_repeat_ngram_size", self.no_repeat_ngram_size, 0)
+        _at_least("forbidden", min(self.forbidden, default=0), 0)
         _one_of("stop", self.stop, _STOPS)
 
 
@@ -81,6 +82,7 @@ class Sampling:
         _at_least("n", self.n, 1)
         for name in ("top_k", "seed", "min_length", "no_repeat_ngram_size"):
             _at_least(name, getattr(self, name), 0)
+        _at_least("forbidden", min(self.forbidden, default=0), 0)
 
 
 def limits(
@@ -90,17 +92,19 @@ def limits(
     ratio: float = 2.0,
     extra: int = 20,
     most: int | None = None,
+    room: Array | int = 1,
 ) -> np.ndarray[Any, np.dtype[np.int64]]:
     """How many symbols, `</s>` counted, each sentence may have: `[B]` int64, at least 1.
 
     `max_length` if it is given; else `ratio * |X| + extra`, so that the limit grows with
-    the input, and at most `most` where a model cannot go further.
+    the input, but never so low that `room` symbols (of all sentences, or `[B]`) do not fit. At most `most` where a
+    model cannot go further.
     """
     lengths = np.asarray(source_lengths, dtype=np.int64)
     if max_length is not None:
         limit = np.full(lengths.shape, max_length, dtype=np.int64)
     else:
-        limit = np.ceil(lengths * ratio).astype(np.int64) + extra
+        limit = np.maximum(np.ceil(lengths * ratio).astype(np.int64) + extra, np.asarray(room, dtype=np.int64))
     return np.clip(limit, 1, most)
 
 

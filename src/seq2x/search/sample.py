@@ -31,7 +31,8 @@ def sample(
     `row_keys` `[B]` (integers, such as line numbers) tell the sentences apart: the same seed and key give the same
     draws in any batch, and further draws do not change the first. Other arguments as in `seq2x.search.search`.
     The log p of each token is the model's own, neither tempered nor cut. A draw that runs into a dead end (all
-    symbols forbidden) has `stopped` -1. Raises `DivergedError` where a log p is NaN.
+    symbols forbidden) is cut there; one that cannot even begin has `stopped` -1. Raises `DivergedError` where a
+    log p is NaN.
     """
     sources, most = lengths_of(source_lengths, max_lengths)
     if len(sources) == 0:
