@@ -53,6 +53,22 @@ def test_pronunciation():
     assert found.dropout == 0.1
 
 
+@pytest.mark.parametrize(
+    ("heads", "width"), [(1, 256), (2, 256), (3, 264), (5, 240), (7, 280), (12, 264), (16, 256), (300, 600)]
+)
+def test_the_width_follows_the_heads(heads, width):
+    found = chosen(pronunciations(), 100_000, heads=heads)
+    assert (found.settings.width, found.settings.feedforward) == (width, 4 * width)
+    assert width % (2 * heads) == 0 and (width == 256 or f"{heads} heads" in found.reasons["width"])
+    assert chosen(pronunciations(), 100_000, heads=heads, width=8 * heads).settings.width == 8 * heads
+    assert chosen(pronunciations(), 100_000, heads=heads, model="gru").settings.width == 256
+
+
+def test_data_that_fits_one_batch_is_not_said_to_give_no_update():
+    assert "one update an epoch" in chosen(translations(3)).reasons["batch_tokens"]
+    assert "updates per epoch" in chosen(translations()).reasons["batch_tokens"]
+
+
 def test_translation():
     found = chosen(translations(), 29_000).settings
     assert (found.units, found.joint_vocab, found.vocab_size) == ("bpe", True, 6_000)

@@ -24,6 +24,7 @@ except (
 __all__ = ["Lock"]
 
 _NAME = ".lock"
+_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _held: weakref.WeakSet[Lock] = weakref.WeakSet()
 
 
@@ -42,7 +43,7 @@ class Lock:
     def __enter__(self) -> Lock:
         path = self.folder / _NAME
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+            self._file = os.open(path, _FLAGS, 0o666)
             if fcntl is not None:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._sign()
@@ -76,13 +77,15 @@ class Lock:
         started = datetime.now(UTC).isoformat(timespec="seconds")
         record = {"pid": os.getpid(), "host": platform.node(), "started": started}
         os.ftruncate(self._file, 0)
-        os.pwrite(self._file, json.dumps(record).encode(), 0)
+        os.lseek(self._file, 0, os.SEEK_SET)  # pwrite and pread are of POSIX alone
+        os.write(self._file, json.dumps(record).encode())
 
     def _owner(self) -> str:
         """Who is there, as the holder wrote it. It may not have signed yet, over the record of one that was killed."""
         for _ in range(20):
             with contextlib.suppress(ValueError, KeyError, TypeError, OverflowError, ProcessLookupError):
-                record = json.loads(os.pread(self._file, 4096, 0))
+                os.lseek(self._file, 0, os.SEEK_SET)
+                record = json.loads(os.read(self._file, 4096))
                 if record["host"] == platform.node():
                     with contextlib.suppress(PermissionError):  # somebody else's process is a process
                         os.kill(record["pid"], 0)

@@ -218,6 +218,9 @@ def _plan_size(data: Profile, given: _Given, device: str) -> None:
         for name, value in _PRESETS[preset].items():
             if name == "layers" and given["encoder_layers"] and given["decoder_layers"]:
                 continue
+            if name == "width" and given["heads"] and value % given["heads"]:
+                value = _width(given["heads"], preset)
+                given.choose(name, value, f"preset {preset}, as near as {given['heads']} heads of one even width allow")
             if name in ("heads", "feedforward") and given["width"] != _PRESETS[preset]["width"]:
                 value = _heads(given["width"], preset) if name == "heads" else 4 * given["width"]
             given.choose(name, value, f"preset {preset}")
@@ -234,6 +237,14 @@ def _plan_size(data: Profile, given: _Given, device: str) -> None:
 def _heads(width: int, preset: str) -> int:
     """The largest number of heads not above the preset's that divides `width`."""
     return next(h for h in range(_PRESETS[preset]["heads"], 0, -1) if width % h == 0)
+
+
+def _width(heads: int, preset: str) -> int:
+    """The width nearest to the preset's that so many heads of one even width share (rotary positions turn pairs), a
+    multiple of 8, as processors like it.
+    """
+    unit = math.lcm(2 * heads, 8)
+    return unit * max(1, round(_PRESETS[preset]["width"] / unit))
 
 
 def _plan_rates(data: Profile, given: _Given) -> None:
@@ -266,9 +277,11 @@ def _plan_steps(data: Profile, given: _Given, device: str) -> None:
     most = 16_000 if device == "cuda" else 2_500
     tokens = int(min(max(epoch / 200, 512), most))
     tokens = max(64, round(tokens, -2))
-    given.choose(
-        "batch_tokens", tokens, f"about {epoch / tokens:,.0f} updates per epoch of about {epoch:,.0f} target tokens"
-    )
+    if epoch < tokens:
+        why = f"more than all of the about {epoch:,.0f} target tokens: one update an epoch"
+    else:
+        why = f"about {epoch / tokens:,.0f} updates per epoch of about {epoch:,.0f} target tokens"
+    given.choose("batch_tokens", tokens, why)
     updates = max(epoch / given["batch_tokens"], 1.0)
     epochs = _epochs(data.pairs)
     steps = _round(min(max(updates * epochs, 600), 200_000))

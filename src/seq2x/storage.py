@@ -72,7 +72,8 @@ class Disk:
         self.sync_folder(path.parent)
 
     def create(self, path: Path) -> int:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0), 0o666)
 
     def write(self, file: int, data: memoryview) -> int:
         return os.write(file, data)

@@ -63,7 +63,10 @@ def test_values_arrive():
         ("batch_size", 0, "batch_size = 0"),
         ("beam_size", 1001, "expected an integer from 1 to 1000"),
         ("top_p", 0.0, "expected a number above 0 to 1"),
-        ("threads", -1, "threads = -1"),
+        ("threads", -1, "threads = -1; expected an integer from 0 to 1024"),
+        ("threads", 100_000, "threads = 100000; expected an integer from 0 to 1024"),
+        ("threads", 2**31, "threads = 2147483648"),
+        ("threads", "two", 'threads = "two"; expected an integer'),
         ("lower", 1, "lower = 1; expected true or false"),
         ("lower", "no", 'lower = "no"; expected true or false'),
         ("model", "os.system", 'expected one of "auto", "transformer", "gru", "lstm", "rnn"'),
@@ -76,10 +79,15 @@ def test_values_arrive():
         ("valid", "\udc80", "control character"),
         ("valid", {"a": 1}, "valid = {'a': 1}"),
         ("device", "gpu:0", 'device = "gpu:0"; expected auto, cpu, cuda or cuda:N'),
+        ("device", "gpu", 'expected auto, cpu, cuda or cuda:N; "gpu" is "cuda" here'),
     ],
 )
 def test_wrong_values(name, value, message):
     assert message in complaint({name: value})
+
+
+def test_one_setting_is_written_once():
+    assert "beam_size is written with - and with _" in complaint({"beam-size": 3, "beam_size": 4})
 
 
 def test_numbers_too_long_to_be_spelt_out():
@@ -109,6 +117,8 @@ def test_unknown_names_get_the_nearest():
         ("src", "a", "first column"),
         ("per_device_train_batch_size", 8, "batch_tokens"),
         ("length_penalty", 1.0, "length_alpha is the number"),
+        ("length_penalty", "0.6", "length_alpha is the number"),
+        ("length_penalty", "-1e-1", "length_alpha is the number"),
         ("length_penalty", "avg", '"avg" is "average" here'),
         ("lr_scheduler", "noam", '"inverse_sqrt" here'),
         ("source_units", "spm", '"unigram" or "bpe" here'),

@@ -1,5 +1,7 @@
 """What stands in a folder before a run begins: nothing of the user's is lost, nothing stale is taken for his data."""
 
+import shutil
+
 import pytest
 from tests.training.runs import SETTINGS, content, go, pairs
 
@@ -7,6 +9,7 @@ import seq2x
 from seq2x.data.store import open_store
 from seq2x.errors import DataError, FolderError, UsageError
 from seq2x.evaluate import compare
+from seq2x.run import commit, load
 from seq2x.settings import read_recipe, resolve
 from seq2x.training import train
 from seq2x.training.prepare import fingerprint, prepare
@@ -96,9 +99,90 @@ def test_the_settings_of_a_run_are_a_recipe_of_the_same_run(tmp_path, fast_disk,
 
 
 @pytest.mark.parametrize("model", ["transformer", "gru"])
+def test_the_settings_of_a_run_resume_it(tmp_path, fast_disk, model):
+    """What was planned is then asked for: no difference. What was asked for at first may be asked for again."""
+    path, run = pairs(tmp_path), tmp_path / "run"
+    go(path, run, model=model, max_steps=3)
+    before = content(run)
+    assert train(run / "settings.toml", out=run, quiet=True).steps == 3
+    assert content(run) == before
+    assert train(run / "settings.toml", out=run, max_steps=6, quiet=True).steps == 6
+    assert go(path, run, model=model, max_steps=6).steps == 6
+    with pytest.raises(UsageError, match=r"holds another run: width was 16, now 32 \("):
+        train(run / "settings.toml", out=run, width=32, quiet=True)
+
+
+@pytest.mark.parametrize("kind", ["changed", "other", "gone"])
+def test_held_out_examples_are_verified_before_they_choose_a_model(tmp_path, fast_disk, kind):
+    path, run = pairs(tmp_path), tmp_path / "run"
+    go(path, run, max_steps=3)
+    held = run / "splits" / "valid.tsv"
+    if kind == "changed":
+        held.write_text(held.read_text().replace("\t", "\tx", 1))
+    else:
+        held.rename(tmp_path / "elsewhere")
+    if kind == "other":
+        (run / "splits" / "valid.jsonl").write_text('{"source": "a", "target": "a"}\n')
+    with pytest.raises(FolderError, match="no held-out examples" if kind == "gone" else "sha256 differs"):
+        go(path, run, max_steps=6)
+    go(path, run, max_steps=3, restart=True)
+
+
+def test_a_run_begun_before_held_out_examples_had_a_checksum_goes_on(tmp_path, fast_disk):
+    path, run = pairs(tmp_path), tmp_path / "run"
+    go(path, run, max_steps=3)
+    saved = load(run / "last")
+    about = {name: value for name, value in saved.about.items() if name != "held_out"}
+    commit(run / "last", saved.step, saved.contents, about, keep_generations=2, kind="training")
+    assert go(path, run, max_steps=6).steps == 6
+
+
+def test_a_best_folder_without_a_manifest_is_not_a_runs(tmp_path, fast_disk):
+    (tmp_path / "run" / "best").mkdir(parents=True)
+    for restart in (False, True):
+        with pytest.raises(UsageError, match=r"no manifest\.json in it") as caught:
+            go(pairs(tmp_path), tmp_path / "run", restart=restart)
+        assert "--restart" not in str(caught.value) and "choose another --out" in str(caught.value)
+    run = tmp_path / "other"
+    go(pairs(tmp_path), run, max_steps=3)
+    shutil.rmtree(run / "last")
+    with pytest.raises(UsageError, match="--restart to begin anew"):
+        go(pairs(tmp_path), run, max_steps=3)
+    assert go(pairs(tmp_path), run, max_steps=3, restart=True).steps == 3
+
+
+WRONG = {
+    # what is asked for: (the arguments, what is said)
+    "no data": ({"paths": None}, "files: a NoneType; expected a name, or several"),
+    "a number among the data": ({"paths": ["x.tsv", 3]}, "files: a int"),
+    "bytes": ({"paths": b"x.tsv"}, "files: a int"),
+    "a test set": ({"test": 3}, "test: a int"),
+    "a folder": ({"out": 3}, "out: a int; expected a folder"),
+    "a parent": ({"from_run": 3}, "from_run: a int; expected a folder"),
+    "settings": ({"settings": "layers=3"}, "settings: a str; expected names and values"),
+    "a setting twice": ({"settings": {"layers": 3}, "layers": 4}, "layers is given twice"),
+    "a setting written twice": ({"settings": {"beam-size": 3, "beam_size": 3}}, "beam_size is given twice"),
+    "what may change": ({"allow_change": "lyers"}, 'did you mean "layers"?'),
+    "no name": ({"allow_change": [None]}, "allow_change: a NoneType"),
+    "a parent without a name": ({"from_run": "run\udcff"}, "is not UTF-8"),
+    "a folder without a name": ({"out": "run\udcff"}, "is not UTF-8"),
+}
+
+
+@pytest.mark.parametrize("row", WRONG)
+def test_wrong_arguments_are_refused_before_any_work(tmp_path, monkeypatch, row):
+    monkeypatch.chdir(tmp_path)
+    arguments, said = WRONG[row]
+    (tmp_path / "x.tsv").write_text("a\tb\nc\td\n")
+    with pytest.raises(UsageError) as caught:
+        train(**{"paths": "x.tsv", **arguments})
+    assert said in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.tsv"]
+
+
+@pytest.mark.parametrize("model", ["transformer", "gru"])
 def test_the_weights_that_are_announced_are_those_of_the_model(tmp_path, fast_disk, model):
     from seq2x.cli.info import _facts
-    from seq2x.run import load
 
     go(pairs(tmp_path), tmp_path / "run", model=model, max_steps=3)
     announced = (tmp_path / "run" / "log.txt").read_text().split("model: ")[1].split(" weights")[0]

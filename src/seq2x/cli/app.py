@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 128 + signal.SIGINT
         except BrokenPipeError:
             streams.abandon()
-            return 128 + signal.SIGPIPE
+            return 128 + getattr(signal, "SIGPIPE", 13)  # a signal of POSIX alone
         except Exception as error:
             return _explain(error, debug)
 

@@ -66,6 +66,7 @@ def _record(info: RunInfo) -> dict[str, Any]:
         "steps": info.steps,
         "reason": info.reason,
         "seconds": round(info.seconds, 3),
+        "warnings": list(info.warnings),
         "test": {name: to_plain(result) for name, result in info.test.items()},
         "runs": [_record(one) for one in info.runs],
     }

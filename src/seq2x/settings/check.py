@@ -31,9 +31,12 @@ def resolve(mapping: Mapping[str, object], where: str) -> Settings:
     line". Raises `UsageError` for the first thing wrong: an unknown name (with the nearest, or what another toolkit's
     habit is called here), a wrong type, a value out of range, or values that contradict each other.
     """
-    values: dict[str, Any] = {
-        canonical(name, where, value): _checked(name, value, where) for name, value in mapping.items()
-    }
+    values: dict[str, Any] = {}
+    for name, value in mapping.items():
+        plain = canonical(name, where, value)
+        if plain in values:
+            raise UsageError(where, f"{plain} is written with - and with _", "each setting once")
+        values[plain] = _checked(plain, value, where)
     settings = Settings(**values)
     if problem := broken_rule(settings):
         raise UsageError(where, problem)

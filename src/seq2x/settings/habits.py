@@ -6,6 +6,8 @@ the arguments of `torch.nn.Transformer`.
 
 from __future__ import annotations
 
+import re
+
 __all__ = ["habit"]
 
 _SAME = {
@@ -140,7 +142,7 @@ def habit(name: str, value: object = None) -> str:
     >>> habit("num_beams")
     '"num_beams" is called beam_size here'
     """
-    if name == "length_penalty" and isinstance(value, (int, float)):
+    if name == "length_penalty" and _is_number(value):
         return 'length_penalty is a name here ("wu", "average" or "none"); length_alpha is the number'
     if name in _HERE:
         return f'"{name}" is called {_HERE[name]} here'
@@ -149,3 +151,10 @@ def habit(name: str, value: object = None) -> str:
     text = value.lower() if isinstance(value, str) else ""
     said = _VALUES.get((name.removeprefix("source_").removeprefix("target_"), text))
     return f'"{value}" {said}' if said else ""
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is a number, or text of a command line that is one."""
+    if isinstance(value, str):
+        return re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", value[:100].strip()) is not None
+    return isinstance(value, (int, float))

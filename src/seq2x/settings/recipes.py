@@ -99,7 +99,7 @@ def dump_toml(settings: Settings, reasons: Mapping[str, str], paths: Mapping[str
 
 def _read(path: Path, where: str) -> bytes:
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         with os.fdopen(handle, "rb") as file:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise UsageError(where, "not a file", "a recipe in TOML")

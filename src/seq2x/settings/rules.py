@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Collection
 
+from seq2x.settings.habits import habit
 from seq2x.settings.table import Settings
 
 __all__ = ["LONGEST", "broken_rule", "is_clean", "without_effect"]
@@ -53,7 +54,8 @@ def _model_rule(s: Settings) -> str:
 
 def _parameters(s: Settings) -> float:
     """A lower estimate of the number of weights, from the sizes that were given."""
-    width = float(s.width or 64)
+    heads = s.heads if s.model in ("auto", "transformer") else None
+    width = float(s.width or max(64, heads or 0))
     layers = float((s.encoder_layers or s.layers or 1) + (s.decoder_layers or s.layers or 1))
     inner = float(s.feedforward or width)
     return layers * (4 * width * width + 2 * width * inner) + float(s.vocab_size or 0) * float(
@@ -80,7 +82,8 @@ def _search_rule(s: Settings) -> str:
 
 def _machine_rule(s: Settings) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", s.device):
-        return f'device = "{s.device}"; expected auto, cpu, cuda or cuda:N'
+        hint = habit("device", s.device)
+        return f'device = "{s.device}"; expected auto, cpu, cuda or cuda:N' + (f"; {hint}" if hint else "")
     return ""
 
 
@@ -107,6 +110,9 @@ def _idle_text(s: Settings) -> dict[str, str]:
         found["vocab_size"] = 'units = "byte"; there are 256'
     if {source, target} <= {"byte", "char", "word", "unigram"}:
         found["subword_dropout"] = f'units = "{source}"; it is for bpe'
+    if "auto" not in (source, target) and "word" not in (source, target):
+        kinds = " and ".join(f'"{one}"' for one in dict.fromkeys((source, target)))
+        found["unknown"] = f"units = {kinds}; it is for word units"
     return found
 
 

@@ -16,6 +16,7 @@ __all__ = ["Settings"]
 
 _Count = Annotated[int, Ge(1), Le(2**31)]
 _Zero = Annotated[int, Ge(0), Le(2**31)]
+_Threads = Annotated[int, Ge(0), Le(1024)]  # a system that is asked for many thousands ends the process
 _Share = Annotated[float, Ge(0.0), Lt(1.0)]
 _Positive = Annotated[float, Gt(0.0), Le(1e9)]
 
@@ -179,7 +180,7 @@ class Settings:
 
     # --- machine
     device: str = _setting("auto", "machine", "auto, cpu, cuda or cuda:N", harmless=True)
-    threads: _Zero = _setting(0, "machine", "CPU threads; 0: all", harmless=True)
+    threads: _Threads = _setting(0, "machine", "CPU threads, 1,024 at most; 0: all", harmless=True)
     batch_size: _Count = _setting(64, "machine", "sentences decoded together", harmless=True)
     window: _Count = _setting(4096, "machine", "records that predict reads ahead at most", harmless=True)
     invariant: bool = _setting(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from seq2x.errors import DeviceError
+from seq2x.settings.habits import habit
 
 __all__ = ["pick_device"]
 
@@ -19,7 +20,7 @@ def pick_device(name: str) -> torch.device:
     if name == "cpu":
         return torch.device("cpu")
     if kind != "cuda" or (number and not number.isdecimal()):
-        raise DeviceError("device", f'"{name}"', f"auto or one of {there}")
+        raise DeviceError("device", f'"{name}"', f"auto or one of {there}", habit("device", name))
     if int(number or 0) >= count:
         raise DeviceError("device", f"no {name} here", f"auto or one of {there}", "leave --device out")
     return torch.device("cuda", int(number or 0))

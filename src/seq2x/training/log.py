@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -20,26 +21,39 @@ from seq2x.errors import escape
 
 __all__ = ["Log", "cut_back", "duration", "read_metrics"]
 
+_WARNING = re.compile(r"(\w+: )?warning\b")
 _PLAIN_SECONDS = 10.0  # without a terminal: a line of progress at most this often
 
 
 class Log:
-    """Writes into run folder `folder` (nowhere if None) and, unless `quiet`, to standard error."""
+    """Writes into run folder `folder` (nowhere if None) and to standard error: all of it, warnings alone if `quiet`,
+    nothing if `silent`. `warnings` are those that were said, each once, in order.
+    """
 
-    def __init__(self, folder: Path | None = None, *, quiet: bool = False) -> None:
-        self._folder, self._quiet = folder, quiet or sys.stderr is None
+    def __init__(self, folder: Path | None = None, *, quiet: bool = False, silent: bool = False) -> None:
+        self._folder, self._silent = folder, silent or sys.stderr is None
+        self._quiet = quiet or self._silent
+        self._warnings: dict[str, None] = {}
         self._bar: Any = None
         self._task: Any = None
         self._shown = -math.inf
         self.lines = len(read_metrics(folder)) if folder else 0
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Every warning so far: `warning: ...`, or `data: warning ...` of that part of the work."""
+        return tuple(self._warnings)
+
     def say(self, text: str = "") -> None:
         """One line (or several) for people."""
         text = escape(text)
+        warns = _WARNING.match(text) is not None
+        if warns:
+            self._warnings[text] = None
         with self._shown_or_not():
             if self._bar is not None:
                 self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
-            elif not self._quiet:
+            elif not self._quiet or (warns and not self._silent):
                 print(text, file=sys.stderr, flush=True)
         if self._folder is not None:
             with (self._folder / "log.txt").open("a", encoding="utf-8") as file:
@@ -83,7 +97,7 @@ class Log:
         try:
             yield
         except (OSError, ValueError):
-            self._quiet, self._bar = True, None
+            self._quiet, self._silent, self._bar = True, True, None
 
     def _show_bar(self, step: int, last: int, text: str) -> None:
         if self._bar is None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,25 +47,49 @@ def request(
 ) -> Request:
     """The arguments of `train` as one request; `paths` may hold a recipe, over which all else wins.
 
-    Of `Settings`, what differs from the defaults wins. Raises `UsageError`.
+    Of `Settings`, what differs from the defaults wins. Raises `UsageError`, also for a wrong type.
     """
-    given = _several(paths)
+    given = _several(paths, "files")
     files, recipe = _parted(given)
     if "-" in files:
         raise UsageError("train", "standard input", "a file: it is read more than once", "save it to a file first")
-    beside = plain_settings(settings) if isinstance(settings, Settings) else dict(settings or {})
-    mine = {canonical(name, "settings", value): value for name, value in {**beside, **named}.items()}
     place = out if out is not None else recipe.out
     return Request(
         paths=files,
-        test=_several(test) or recipe.test,
-        asked=resolve({**recipe.settings, **mine}, "settings"),
-        folder=Path(place) if place is not None else Path("runs") / run_name(given[0]),
+        test=_several(test, "test") or recipe.test,
+        asked=resolve({**recipe.settings, **_merged(settings, named)}, "settings"),
+        folder=_folder(place, "out") if place is not None else _folder(Path("runs") / run_name(given[0]), "out"),
         restart=restart,
-        allow_change=tuple(allow_change),
-        from_run=Path(from_run) if from_run else None,
+        allow_change=tuple(canonical(name, "allow_change") for name in _several(allow_change, "allow_change")),
+        from_run=_folder(from_run, "from_run") if from_run else None,
         quiet=quiet,
     )
+
+
+def _merged(settings: Mapping[str, Any] | Settings | None, named: Mapping[str, Any]) -> dict[str, Any]:
+    """`settings` and `named` by their canonical names, each at most once, as `--set` wants it. Raises `UsageError`."""
+    beside = plain_settings(settings) if isinstance(settings, Settings) else settings
+    if beside is not None and not isinstance(beside, Mapping):
+        raise UsageError("settings", f"a {type(beside).__name__}", "names and values, or Settings")
+    merged: dict[str, Any] = {}
+    for part in (beside or {}, named):
+        for name, value in part.items():
+            plain = canonical(name, "settings", value)
+            if plain in merged:
+                raise UsageError("settings", f"{plain} is given twice", todo="give it once")
+            merged[plain] = value
+    return merged
+
+
+def _folder(place: str | Path, where: str) -> Path:
+    """A run's folder, whose name can be written down. Raises `UsageError`."""
+    if not isinstance(place, str | os.PathLike):
+        raise UsageError(where, f"a {type(place).__name__}", "a folder")
+    try:
+        os.fspath(place).encode()
+    except UnicodeEncodeError:
+        raise UsageError(where, f"{place} is not UTF-8", "a folder with a name in UTF-8") from None
+    return Path(place)
 
 
 def run_name(path: str | Path) -> str:
@@ -75,8 +100,15 @@ def run_name(path: str | Path) -> str:
     return name if name not in ("", "-") else "run"
 
 
-def _several(paths: Paths) -> tuple[str, ...]:
-    return (str(paths),) if isinstance(paths, str | Path) else tuple(map(str, paths))
+def _several(paths: Paths, where: str) -> tuple[str, ...]:
+    """One path or several (or names of settings), as texts. Raises `UsageError` for anything else."""
+    found: list[Any] = [paths]
+    if isinstance(paths, Iterable) and not isinstance(paths, str):
+        found = list(paths)
+    for one in found:
+        if not isinstance(one, str | os.PathLike):
+            raise UsageError(where, f"a {type(one).__name__}", "a name, or several")
+    return tuple(map(str, found))
 
 
 def _parted(given: Sequence[str]) -> tuple[tuple[str, ...], Recipe]:

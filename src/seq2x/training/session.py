@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from seq2x.data import Columns, read
-from seq2x.data.store import open_store
+from seq2x.data.store import data_fingerprint, open_store
 from seq2x.errors import FolderError
 from seq2x.run import Saved, commit, sweep
 from seq2x.settings import Settings
@@ -44,9 +44,10 @@ from seq2x.training.state import (
 from seq2x.training.validate import Validation, Validator
 from seq2x.types import Example
 
-__all__ = ["Session", "about_of", "micro_of", "open_session", "plain_settings", "show"]
+__all__ = ["Session", "about_of", "held_out_sum", "micro_of", "open_session", "plain_settings", "show"]
 
 STATE_FILE = "training.safetensors"
+_AGAIN = "--restart prepares the run again"
 
 
 def plain_settings(settings: Settings) -> dict[str, Any]:
@@ -65,13 +66,17 @@ def about_of(
     parent: str,
     ranks: int,
     device: torch.device,
+    held_out: str = "",
 ) -> dict[str, Any]:
-    """The JSON of a training state. All that depends on the clock stands under `time`."""
+    """The JSON of a training state. All that depends on the clock stands under `time`. `held_out`: the checksum of
+    what is validated on (see `held_out_sum`); the first runs have none.
+    """
     return {
         "asked": plain_settings(asked),
         "settings": plain_settings(settings),
         "data": data,
         "parent": parent,
+        **({"held_out": held_out} if held_out else {}),
         "progress": progress.to_json(),
         "conditions": conditions(ranks, settings.precision, device),
         "time": {"seconds": round(seconds, 3)},
@@ -115,7 +120,8 @@ def open_session(
         _tidy(folder, saved, progress, conditions(world.size, settings.precision, device), log)
     files = {name: saved.read(name) for name in (SEEN_FILE,) if name in saved.contents}
     store = open_store(store_folder(folder, "valid"))
-    validator = Validator(task, settings, _valid_examples(folder), store, lambda: signals.caught)
+    examples = _valid_examples(folder, str(saved.about.get("held_out", "")))
+    validator = Validator(task, settings, examples, store, lambda: signals.caught)
     session = Session(folder, task, asked, saved.about, files, validator)
     session.training = Training(
         settings=settings,
@@ -172,6 +178,7 @@ class Session:
             str(self._about["parent"]),
             t.micro.world.size,
             self._task.device,
+            str(self._about.get("held_out", "")),
         )
         files = self._task.to_files() | self._files | {STATE_FILE: pack(tensors)}
         commit(self._folder / "last", t.progress.step, files, about, keep_generations=2, kind="training")
@@ -254,16 +261,26 @@ def _tidy(folder: Path, saved: Saved, progress: Progress, now: Mapping[str, str]
             log.say(f"warning: {warning}")
 
 
-def _valid_examples(folder: Path) -> list[Example]:
-    """What was held out, raw."""
+def held_out_sum(folder: Path) -> str:
+    """The checksum of the held-out examples in `splits/`: they choose the best weights, so they must not change."""
+    return data_fingerprint([_held_out_file(folder)])
+
+
+def _held_out_file(folder: Path) -> Path:
     found = sorted((folder / "splits").glob("valid.*"))
     if not found:
-        raise FolderError(
-            str(folder / "splits"), "no held-out examples", "valid.tsv", "--restart prepares the run again"
-        )
+        raise FolderError(str(folder / "splits"), "no held-out examples", "valid.tsv", _AGAIN)
+    return found[0]
+
+
+def _valid_examples(folder: Path, expected: str = "") -> list[Example]:
+    """What was held out, raw, if its checksum is the `expected` one (none is known of the first runs)."""
+    path = _held_out_file(folder)
+    if expected and held_out_sum(folder) != expected:
+        raise FolderError(str(path), "damaged or changed (its sha256 differs)", "what was held out", _AGAIN)
     tsv = Columns("tsv", (1,), (2,), width=2)  # as it was written: a first line like "source TAB target" is no header
-    columns = tsv if found[0].suffix == ".tsv" else Columns("jsonl", ("source",), ("target",))
-    return list(read([found[0]], columns, max_line_bytes=sys.maxsize))
+    columns = tsv if path.suffix == ".tsv" else Columns("jsonl", ("source",), ("target",))
+    return list(read([path], columns, max_line_bytes=sys.maxsize))
 
 
 def _seconds(about: Mapping[str, Any]) -> float:

@@ -19,7 +19,7 @@ from seq2x.errors import FolderError, StorageError, UsageError, escape
 from seq2x.plan import estimate_seconds
 from seq2x.predict import model_folder
 from seq2x.run import Lock, commit, load
-from seq2x.settings import Settings, canonical, differences, dump_toml, is_clean, resolve, without_effect
+from seq2x.settings import Settings, differences, dump_toml, is_clean, resolve, without_effect
 from seq2x.tasks.device import pick_device
 from seq2x.training.distributed import World, joined
 from seq2x.training.final import TEST_FILE, final, require_readable
@@ -28,7 +28,7 @@ from seq2x.training.loop import run
 from seq2x.training.prepare import Prepared, fingerprint, prepare
 from seq2x.training.probe import probe
 from seq2x.training.request import Paths, Request, request
-from seq2x.training.session import about_of, micro_of, open_session, plain_settings, show
+from seq2x.training.session import about_of, held_out_sum, micro_of, open_session, plain_settings, show
 from seq2x.training.signals import Signals
 from seq2x.training.state import Progress
 from seq2x.types import Result
@@ -42,7 +42,8 @@ _PREPARED = ("train", "valid")  # in data/; a folder of that name may well hold 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
     """A finished training. `value` is the best value of `metric`, at `step` of `steps`; `test`: by name, the results on
-    the test set, if one was given; `runs`: one per seed.
+    the test set, if one was given; `warnings`: what was said of the data and the settings that should be looked at;
+    `runs`: one per seed.
     """
 
     folder: Path
@@ -53,6 +54,7 @@ class RunInfo:
     reason: str
     seconds: float
     test: Mapping[str, Result] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
     runs: tuple[RunInfo, ...] = ()
 
 
@@ -74,7 +76,8 @@ def train(
     A recipe among `paths` (`"recipe.toml"`) is read as on the command line: what is given here wins over what it says.
     If the folder holds the same run, it is resumed to the bit. `restart` begins anew and forgets what is there;
     `allow_change` names harmless settings that a resumed run may change. `from_run` goes on from the weights and
-    codecs of another run. `test`: a test set, evaluated on once at the end with the best weights.
+    codecs of another run. `test`: a test set, evaluated on once at the end with the best weights. `quiet`: nothing but
+    warnings on standard error.
     Where the C library is glibc, the process keeps freed memory from here on (see `seq2x.allocator`).
     Raises `UsageError`, `DataError`, `FolderError`, `StorageError`, `DivergedError`, `OutOfMemory`, `DeviceError`,
     `BusyError`, and `Stopped` after a signal (the state is saved).
@@ -110,7 +113,9 @@ def _train_seeds(request: Request) -> RunInfo:
     mean = statistics.fmean(values) if values else None
     first, seconds = runs[0], sum(info.seconds for info in runs)
     why = "all seeds done"
-    return RunInfo(request.folder, first.metric, mean, first.step, first.steps, why, seconds, runs=tuple(runs))
+    said = tuple(dict.fromkeys(line for info in runs for line in info.warnings))
+    of_first = (first.metric, mean, first.step, first.steps, why, seconds)
+    return RunInfo(request.folder, *of_first, warnings=said, runs=tuple(runs))
 
 
 def _say_tests(request: Request, runs: Sequence[RunInfo]) -> None:
@@ -139,15 +144,15 @@ def _work(request: Request) -> RunInfo:
         if world.leader:
             _look(request)
             _make_folder(folder)
-        log = Log(folder if world.leader else None, quiet=request.quiet or not world.leader)
+        log = Log(folder if world.leader else None, quiet=request.quiet, silent=not world.leader)
         lock = Lock(folder) if world.leader else contextlib.nullcontext()
         with Signals(str(folder)) as signals, lock:
             if world.leader:
                 _make_ready(request, world, log)
             world.wait()
             saved = load(folder / "last", fallback=True)
-            settings = _resumed_settings(saved.about, request, log)
-            session = open_session(folder, saved, settings, request.asked, world, log, signals)
+            asked, settings = _resumed_settings(saved.about, request, log)
+            session = open_session(folder, saved, settings, asked, world, log, signals)
             begun, progress = time.monotonic(), session.training.progress
             before = progress.step
             try:
@@ -156,6 +161,7 @@ def _work(request: Request) -> RunInfo:
                 log.close()
             _say_end(request, progress, settings, reason, progress.step == before, log)
             seconds = time.monotonic() - begun
+            test = _test(request, settings, log) if world.leader else {}
             return RunInfo(
                 folder=folder,
                 metric=settings.valid_metric,
@@ -164,7 +170,8 @@ def _work(request: Request) -> RunInfo:
                 steps=progress.step,
                 reason=reason,
                 seconds=seconds,
-                test=_test(request, settings, log) if world.leader else {},
+                test=test,
+                warnings=log.warnings,
             )
 
 
@@ -232,9 +239,14 @@ def _require_new(folder: Path) -> None:
     data = folder / "data"
     if data.is_dir():
         strange += sorted(f"data/{path.name}" for path in data.iterdir() if path.name not in _PREPARED)
-    if strange or (folder / "best").exists():
-        found = "a model without its training state" if not strange else f"other files ({', '.join(strange[:3])})"
-        todo = "choose another --out, or --restart to begin anew" if not strange else "choose another --out"
+    best, todo = folder / "best", "choose another --out"
+    if (best / "manifest.json").exists() and not strange:
+        found, todo = "a model without its training state", f"{todo}, or --restart to begin anew"
+    elif best.exists() and not strange:
+        found = "a folder best/ that is not a run's (no manifest.json in it)"
+    else:
+        found = f"other files ({', '.join(strange[:3])})"
+    if strange or best.exists():
         raise UsageError("out", f"{folder} holds {found}", "a new folder, or a run to resume", todo)
 
 
@@ -267,7 +279,8 @@ def _begin(request: Request, world: World, log: Log) -> None:
     log.say(f"model: {weights:,} weights; training takes {duration(seconds)} at most ({why})")
     (folder / "settings.toml").write_text(_recipe(request, prepared), encoding="utf-8")
     device = prepared.task.device
-    about = about_of(asked, settings, data, Progress(), 0.0, str(request.from_run or ""), world.size, device)
+    parent, held = str(request.from_run or ""), held_out_sum(folder)
+    about = about_of(asked, settings, data, Progress(), 0.0, parent, world.size, device, held)
     files = prepared.task.to_files() | prepared.extra
     commit(folder / "last", 0, files, about, keep_generations=2, kind="training")
 
@@ -303,10 +316,12 @@ def _try_out(request: Request, prepared: Prepared, world: World, log: Log) -> fl
     return found.tokens_per_second * world.size
 
 
-def _resumed_settings(about: Mapping[str, Any], request: Request, log: Log) -> Settings:
-    """The settings of the run in the folder, if it is the one that was asked for; else `UsageError`.
+def _resumed_settings(about: Mapping[str, Any], request: Request, log: Log) -> tuple[Settings, Settings]:
+    """(what was asked for, the settings) of the run in the folder, if it is the one that is asked for; else
+    `UsageError`.
 
-    What may differ: a larger `max_steps`, and harmless settings that `allow_change` names.
+    What may differ: a larger `max_steps`, and harmless settings that `allow_change` names. What is asked for just as it
+    was planned is no difference: the run's own `settings.toml` asks for the same run.
     """
     folder, where = request.folder, str(request.folder / "last")
     try:
@@ -316,15 +331,18 @@ def _resumed_settings(about: Mapping[str, Any], request: Request, log: Log) -> S
         raise FolderError(
             where, "not the training state of this version of seq2x", "", f"--restart ({error})"
         ) from None
-    allowed = {canonical(name, "allow_change") for name in request.allow_change}
     wrong: list[str] = []
     changed: dict[str, Any] = {}
+    asked: dict[str, Any] = {}
     for name, old, new, harmless in differences(before, request.asked):
+        if new == getattr(settings, name):
+            continue
         longer = name == "max_steps" and new is not None and int(str(new)) > (settings.max_steps or 0)
-        if longer or (harmless and name in allowed):
+        if longer or (harmless and name in request.allow_change):
             planned = name == "max_steps" and new is None  # what the plan said, or a longer run since, stays
             log.say(f"{name}: {getattr(settings, name)} -> {'auto' if new is None else new}")
             changed |= {} if planned else {name: new}
+            asked[name] = new
         else:
             old, new = ("auto" if value is None else value for value in (old, new))
             wrong.append(f"{name} was {old}, now {new}" + ("" if harmless else " (cannot change in a run)"))
@@ -337,7 +355,7 @@ def _resumed_settings(about: Mapping[str, Any], request: Request, log: Log) -> S
         raise UsageError("out", f"{folder} holds another run: {'; '.join(wrong)}", "the same settings and data", todo)
     if step:
         log.say(f"resumed at step {step:,}")
-    return replace(settings, **changed)
+    return replace(before, **asked), replace(settings, **changed)
 
 
 def _say_end(request: Request, progress: Progress, settings: Settings, reason: str, idle: bool, log: Log) -> None:
