@@ -29,8 +29,14 @@ def pairs(tmp_path):
     return path
 
 
+def record(*examples):
+    """What a run knows of its training lines."""
+    task = make_task()
+    return Seen.of(examples, (task.source_codec, task.target_codec)).to_bytes()
+
+
 def test_every_metric_can_be_asked_for(run, pairs):
-    results = seq2x.evaluate(run, pairs, metrics=list(METRICS), **SHORT)
+    results = seq2x.evaluate(run, pairs, metric=list(METRICS), **SHORT)
     outputs = run(LINES, **SHORT)
     for name, result in results.items():
         assert result == evaluate_pairs(name, outputs, [line[::-1] for line in LINES])
@@ -43,7 +49,7 @@ def test_the_run_s_own_metric_comes_first(run, pairs):
 
 def test_an_unknown_metric_is_said_before_any_work(run):
     with pytest.raises(UsageError, match='did you mean "bleu"'):
-        report(run, "nowhere.tsv", metrics=["blue"])
+        report(run, "nowhere.tsv", metric=["blue"])
 
 
 def test_unknown_settings_are_said(run, pairs):
@@ -74,11 +80,28 @@ def test_blank_sides_are_items_and_blank_lines_are_not(run, tmp_path):
 
 def test_overlap_is_said_or_said_to_be_unknown(pairs):
     assert any("not known" in line for line in report(Predictor(make_task()), pairs, **SHORT).notes)
-    seen = Seen.of([Example(LINES[0], (LINES[0][::-1],), 1), Example(LINES[1], ("x",), 2)])
-    (line,) = [n for n in report(Predictor(make_task(), seen.to_bytes()), pairs, **SHORT).notes if "training" in n]
-    assert line.startswith(f"warning: 2 of {len(LINES)} sources") and "1 with the same target" in line
-    other = Seen.of([Example("other", ("x",), 1)])
-    assert not any("training" in n for n in report(Predictor(make_task(), other.to_bytes()), pairs, **SHORT).notes)
+    warned = Predictor(make_task(), record(Example(LINES[0], (LINES[0][::-1],), 1), Example(LINES[1], ("x",), 2)))
+    for judged in (report(warned, pairs, **SHORT), score(warned, pairs)):
+        (line,) = [note for note in judged.notes if "training" in note]
+        assert line.startswith(f"warning: 2 of {len(LINES)} sources") and "1 with the same target" in line
+    other = Predictor(make_task(), record(Example("other", ("x",), 1)))
+    assert not any("training" in note for note in report(other, pairs, **SHORT).notes)
+
+
+def test_a_line_that_is_the_same_to_the_model_was_trained_on(tmp_path):
+    run = Predictor(make_task(), record(Example("nai\u0308ve caf\u00e9 ", ("x",), 1)))
+    (tmp_path / "test.tsv").write_text("na\u00efve cafe\u0301\tx\nNaive\tx\n")
+    assert any("1 of 2 sources (50%)" in note for note in report(run, tmp_path / "test.tsv", **SHORT).notes)
+
+
+def test_each_member_of_an_ensemble_was_trained_on_something(pairs):
+    one, other = make_task(), make_task(seed=3)
+    seen = record(*(Example(line, (line[::-1],), 1) for line in LINES))
+    together = Predictor(one.with_team([other]), record(), [seen])
+    (line,) = [note for note in report(together, pairs, **SHORT).notes if "training" in note]
+    assert f"{len(LINES)} of {len(LINES)} sources" in line and "data of member 2" in line
+    unknown = [note for note in report(Predictor(one.with_team([other])), pairs, **SHORT).notes if "not known" in note]
+    assert len(unknown) == 2
 
 
 def test_score_of_pairs_is_the_tasks(run, pairs):

@@ -9,14 +9,15 @@ import pytest
 
 import seq2x
 
-NAMES = ["Prediction", "Result", "Settings", "__version__", "check", "evaluate", "load", "train"]
+FUNCTIONS = ["check", "compare", "evaluate", "load", "score", "train"]
+NAMES = ["Prediction", "Result", "Settings", "__version__", *FUNCTIONS]
 
 
 def test_the_public_names_are_these():
     assert seq2x.__all__ == NAMES
     assert set(NAMES) <= set(dir(seq2x))
     assert all(getattr(seq2x, name) is not None for name in NAMES)
-    assert all(callable(getattr(seq2x, name)) for name in ("check", "evaluate", "load", "train"))
+    assert all(callable(getattr(seq2x, name)) for name in FUNCTIONS)
     with pytest.raises(AttributeError, match="nonsense"):
         _ = seq2x.nonsense
 
@@ -36,4 +37,4 @@ def test_evaluate_is_a_module_and_a_function():
     import seq2x.evaluate as module
     from seq2x.evaluate import score
 
-    assert module is seq2x.evaluate and callable(module) and module.score is score
+    assert module is seq2x.evaluate and callable(module) and module.score is score is seq2x.score

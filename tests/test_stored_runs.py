@@ -4,12 +4,15 @@
 """
 
 import json
+import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 import seq2x
+from seq2x.evaluate import report
 
 STORED = Path(__file__).parent / "data" / "runs"
 VERSIONS = sorted(path.name for path in STORED.iterdir() if (path / "expected.json").exists())
@@ -41,6 +44,19 @@ def test_it_scores_the_same(stored):
     scored = run.task.score([line["source"] for line in expected], [[*line["ids"], 2] for line in expected])
     for line, one in zip(expected, scored, strict=True):
         assert one.log_p == pytest.approx(line["log_p"], abs=1e-5)
+
+
+def test_it_knows_what_it_was_trained_on(stored, tmp_path):
+    sys.path.insert(0, str(STORED))
+    try:
+        from make import texts
+    finally:
+        sys.path.remove(str(STORED))
+    lines = texts(400)[:20]
+    (tmp_path / "train.tsv").write_text("".join(f"{text}\t{text[::-1]}\n" for text in lines), encoding="utf-8")
+    (note,) = [line for line in report(stored[0], tmp_path / "train.tsv", beam_size=1).notes if "training" in line]
+    count, same = (int(number) for number in re.findall(r"(\d+) (?:of|with)", note))
+    assert note.startswith("warning: ") and same == count > 10  # some were held out
 
 
 def test_it_has_learned_something(stored):

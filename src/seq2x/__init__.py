@@ -13,11 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["Prediction", "Result", "Settings", "__version__", "check", "evaluate", "load", "train"]
+__all__ = [
+    "Prediction",
+    "Result",
+    "Settings",
+    "__version__",
+    "check",
+    "compare",
+    "evaluate",
+    "load",
+    "score",
+    "train",
+]
 
 if TYPE_CHECKING:
     from seq2x.data.check import check
-    from seq2x.evaluate import evaluate
+    from seq2x.evaluate import compare, evaluate, score
     from seq2x.predict import load
     from seq2x.settings import Settings
     from seq2x.training import train
@@ -47,6 +58,10 @@ def __getattr__(name: str) -> Any:
         import seq2x.evaluate as module
 
         return module
+    if name in ("compare", "score"):
+        import seq2x.evaluate as module
+
+        return getattr(module, name)
     if name == "check":
         from seq2x.data.check import check
 

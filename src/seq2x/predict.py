@@ -35,9 +35,11 @@ class Predictor:
     list of them. Inputs of any number of characters; the blank ones have blank outputs.
     """
 
-    def __init__(self, task: Generate, seen: bytes | None = None) -> None:
-        """`seen`: the run's record of what it was trained on (see `seq2x.tasks.seen`), where there is one."""
-        self.task, self.seen = task, seen
+    def __init__(self, task: Generate, seen: bytes | None = None, seen_by_team: Sequence[bytes | None] = ()) -> None:
+        """`seen`: the run's record of what it was trained on (see `seq2x.tasks.seen`), where there is one;
+        `seen_by_team`: those of the further runs of an ensemble.
+        """
+        self.task, self.seen, self.seen_by_team = task, seen, tuple(seen_by_team) or (None,) * len(task.team)
 
     @overload
     def __call__(self, texts: str, *, details: Literal[False] = False, **settings: Any) -> str: ...
@@ -110,17 +112,18 @@ def load(
     device: str = "auto",
     *,
     threads: int = 0,
-    ensemble: Sequence[str | os.PathLike[str]] = (),
+    ensemble: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
 ) -> Predictor:
     """The run in `folder` (the run folder, or its `best/` alone), ready to use.
 
-    `ensemble`: further runs, trained with the same target vocabulary, that decide together with it. `threads`: CPU
-    threads; 0 leaves torch's own choice. Raises `FolderError` for a folder that cannot be trusted, `DeviceError` for
-    a device that is not there.
+    `ensemble`: a further run, or several, trained with the same target vocabulary, that decide together with it.
+    `threads`: CPU threads; 0 leaves torch's own choice. Raises `FolderError` for a folder that cannot be trusted,
+    `DeviceError` for a device that is not there.
     """
     from seq2x import run
 
-    paths = [model_folder(path) for path in (folder, *ensemble)]
+    others = [ensemble] if isinstance(ensemble, str | os.PathLike) else ensemble
+    paths = [model_folder(path) for path in (folder, *others)]
     saved = [run.load(path) for path in paths]  # all sums are verified before torch is even imported
 
     import torch
@@ -132,12 +135,13 @@ def load(
     if threads > 0:
         torch.set_num_threads(threads)
     place = pick_device(device)
-    first, *others = [Generate.from_saved(one, place) for one in saved]
-    for path, other in zip(paths[1:], others, strict=True):
+    first, *team = [Generate.from_saved(one, place) for one in saved]
+    for path, other in zip(paths[1:], team, strict=True):
         if other.target_codec.to_bytes() != first.target_codec.to_bytes():
             found = "other target symbols than the first run's"
             raise FolderError(str(path), found, "runs of one ensemble to share them", "train them on the same data")
-    return Predictor(first.with_team(others), saved[0].contents.get(SEEN_FILE))
+    seen, *seen_by_team = [one.contents.get(SEEN_FILE) for one in saved]
+    return Predictor(first.with_team(team), seen, seen_by_team)
 
 
 def model_folder(folder: str | os.PathLike[str]) -> Path:

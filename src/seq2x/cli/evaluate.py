@@ -18,6 +18,7 @@ def add(parser: Parser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run folder, or its best/")
     parser.add_argument("files", metavar="FILE", nargs="+", help="pairs; or sources, and targets in FILE2")
     parser.add_argument("--metric", metavar="NAME", action="append", default=[], help="this metric instead; repeatable")
+    parser.add_argument("--ensemble", metavar="RUN", action="append", default=[], help="decide together with this run")
     shown = ("columns", "references", "beam_size", "device", "batch_size")
     add_settings(parser, "data", "search", "machine", shown=shown)
 
@@ -26,7 +27,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Predict, compare with the references, report."""
     from seq2x.evaluate import report, table, to_plain
 
-    found = report(arguments.run, arguments.files, metrics=arguments.metric, **given(arguments, "evaluate"))
+    settings = given(arguments, "evaluate")
+    found = report(
+        arguments.run, arguments.files, metric=arguments.metric, ensemble=arguments.ensemble, **settings
+    )
     if arguments.json:
         results = {name: to_plain(result) for name, result in found.results.items()}
         streams.write_json({"items": len(found.examples), "results": results, "notes": found.notes})

@@ -6,7 +6,7 @@ A new metric is one file and one row of `METRICS`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from seq2x.errors import UsageError, nearest
 from seq2x.types import Metric, Result
@@ -18,10 +18,22 @@ from .choose import Fit, are_symbols, fit
 from .chrf import Chrf
 from .error_rates import CharacterErrors, PhonemeErrors, WordErrorRate
 from .exact_match import ExactMatch, WordErrors
-from .perplexity import perplexity
+from .perplexity import Perplexity, perplexity
 from .ter import Ter
 
-__all__ = ["METRICS", "Comparison", "Fit", "are_symbols", "evaluate_pairs", "fit", "make", "paired", "perplexity"]
+__all__ = [
+    "METRICS",
+    "Comparison",
+    "Fit",
+    "Metrics",
+    "are_symbols",
+    "chosen",
+    "evaluate_pairs",
+    "fit",
+    "make",
+    "paired",
+    "perplexity",
+]
 
 METRICS: Final[dict[str, type[TextMetric]]] = {
     "bleu": Bleu,
@@ -37,14 +49,41 @@ METRICS: Final[dict[str, type[TextMetric]]] = {
 
 References = Sequence[Sequence[str]] | Sequence[str]
 
+Metrics: TypeAlias = str | Metric | Sequence[str | Metric]
+"""One metric or several; a metric is a row of `METRICS` or an object."""
+
+
+def chosen(metric: Metrics) -> list[str | Metric]:
+    """One metric or several as a list, each looked at: no text is taken for a list of letters, no name twice.
+
+    Raises `UsageError` for an unknown name, for what is no metric, and for two objects of one name.
+    """
+    given = list(metric) if isinstance(metric, Sequence) and not isinstance(metric, str) else [metric]
+    names: dict[str, str | Metric] = {}
+    for one in given:
+        name = _name(one)
+        if names.setdefault(name, one) != one:
+            raise UsageError("metric", f'two metrics are called "{name}"', "each name once")
+    return list(names.values())
+
+
+def _name(metric: str | Metric) -> str:
+    if not isinstance(metric, str):
+        parts = [getattr(metric, part, None) for part in ("name", "count", "score")]
+        if isinstance(metric, type) or not isinstance(parts[0], str) or not all(map(callable, parts[1:])):
+            raise UsageError("metric", f"{metric!r:.80}", "a name, or an object with name, count and score")
+        return parts[0]
+    if metric == Perplexity.name:
+        todo = '"seq2x score" gives it'
+        raise UsageError("metric", '"perplexity" is of log-probabilities, not of outputs', todo=todo)
+    if metric not in METRICS:
+        raise UsageError("metric", f'no metric "{metric:.80}"', todo=nearest(metric, METRICS))
+    return metric
+
 
 def make(metric: str | Metric, references: Sequence[Sequence[str]]) -> Metric:
     """The metric of that name, set up for these references; an object is taken as it is. Raises `UsageError`."""
-    if not isinstance(metric, str):
-        return metric
-    if metric not in METRICS:
-        raise UsageError("metric", f'"{metric}"', "", nearest(metric, METRICS))
-    return METRICS[metric].suited(references)
+    return METRICS[_name(metric)].suited(references) if isinstance(metric, str) else metric
 
 
 def evaluate_pairs(

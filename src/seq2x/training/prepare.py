@@ -86,7 +86,7 @@ def prepare(
     torch.manual_seed(seed_of(settings.seed, 0, 0, "init"))
     model = parent.model(shape) if parent else build(shape)
     about = About.of(settings, shape, looked.fit.metrics[0], _length_ratio(store))
-    seen = Seen.of(train()).to_bytes()
+    seen = Seen.of(train(), (source_codec, target_codec)).to_bytes()
     return Prepared(Generate(source_codec, target_codec, model, about), settings, reasons, {SEEN_FILE: seen})
 
 

@@ -1,0 +1,51 @@
+"""`compare`: two runs on one test set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from seq2x.evaluate.inputs import Paths, Run, items, loaded, parted
+from seq2x.evaluate.judging import fitting, notes_of
+from seq2x.evaluate.notes import overlap, searched
+from seq2x.types import Example, Metric
+
+if TYPE_CHECKING:
+    from seq2x.metrics import Comparison
+
+__all__ = ["Compared", "compare"]
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Two runs on one test set. `verdict`: values, difference, interval and significance of one metric; `changed`:
+    the numbers (from 0) of the items whose outputs differ.
+    """
+
+    verdict: Comparison
+    changed: list[int]
+    examples: list[Example]
+    outputs_a: list[str]
+    outputs_b: list[str]
+    notes: list[str]
+
+
+def compare(run_a: Run, run_b: Run, path: Paths, *, metric: str | Metric = "", **settings: Any) -> Compared:
+    """Both runs on the same test set, by the metric that fits the first run's task (or `metric`, a name or an object).
+
+    An ensemble stands on either side as a loaded run: `seq2x.load("runs/b", ensemble="runs/c")`.
+    """
+    from seq2x.metrics import chosen, make, paired
+
+    asked = chosen(metric or ())
+    data, search = parted(settings)
+    a, b = loaded(run_a, search), loaded(run_b, search)
+    search, notes = searched(a, search)
+    examples, more = items(a, path, data)
+    sources, references = [e.source for e in examples], [e.targets for e in examples]
+    made = make((asked or fitting(a, examples))[0], references)
+    outputs_a, outputs_b = a(sources, **search), b(sources, **search)
+    verdict = paired(made, outputs_a, outputs_b, references)
+    changed = [row for row, (x, y) in enumerate(zip(outputs_a, outputs_b, strict=True)) if x != y]
+    notes = [*more, *notes, *notes_of([made]), *overlap(a, examples, " of a"), *overlap(b, examples, " of b")]
+    return Compared(verdict, changed, examples, outputs_a, outputs_b, notes)

@@ -1,0 +1,117 @@
+"""What `evaluate`, `score` and `compare` begin with: a run, or several that decide together, and pairs to judge by."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from seq2x.errors import DataError, UsageError
+from seq2x.predict import Predictor, load
+from seq2x.settings import Settings
+from seq2x.types import Example
+
+__all__ = ["Items", "Pairs", "Paths", "Run", "Runs", "items", "loaded", "pairs", "parted", "reading", "several"]
+
+Run: TypeAlias = str | os.PathLike[str] | Predictor
+"""A run folder, or a run that is loaded."""
+
+Runs: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+"""One further run folder, or several."""
+
+Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+"""One file, or a source file and target files side by side."""
+
+_FILE = ("format", "columns", "references", "on_bad_utf8", "max_line_bytes")
+
+
+class Pairs(NamedTuple):
+    """All records of a set: `(file, example)` of each, and what was noticed."""
+
+    found: list[tuple[str, Example]]
+    notes: list[str]
+
+
+class Items(NamedTuple):
+    """The items of a test set, and what was noticed."""
+
+    examples: list[Example]
+    notes: list[str]
+
+
+def several(paths: Paths) -> list[str | os.PathLike[str]]:
+    """One path, or several, as a list."""
+    return [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+
+
+def parted(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(what concerns the file, what concerns the search and the machine)."""
+    data = {name: value for name, value in settings.items() if name in _FILE}
+    return data, {name: value for name, value in settings.items() if name not in _FILE}
+
+
+def loaded(run: Run, search: Mapping[str, Any], ensemble: Runs = ()) -> Predictor:
+    """The run, ready to use; `ensemble` decides together with it. Raises `FolderError`, `DeviceError`, `UsageError`."""
+    others = several(ensemble)
+    if not isinstance(run, Predictor):
+        return load(run, search.get("device", "auto"), threads=search.get("threads", 0), ensemble=others)
+    if others:
+        todo = "give it where the run is loaded: seq2x.load(run, ensemble=...)"
+        raise UsageError("ensemble", "runs beside one that is loaded already", todo=todo)
+    return run
+
+
+def reading(predictor: Predictor, data: Mapping[str, Any]) -> Settings:
+    """How a set is read: as told, else as the run's own files were."""
+    from seq2x.settings import resolve
+
+    about = predictor.task.about
+    own = {"columns": about.search["columns"]} if "columns" in about.search else {}
+    return resolve({"references": about.references, **own, **data}, "settings")
+
+
+def pairs(paths: Paths, how: Settings) -> Pairs:
+    """Every record of a set, those with blank sides too. Raises `DataError`."""
+    from seq2x.data import Notes, read, sniff
+    from seq2x.data.lines import display
+    from seq2x.data.readers import groups
+
+    files, limit = several(paths), how.max_line_bytes
+    columns = sniff(files, how.format, how.columns, max_line_bytes=limit)
+    notes = Notes()
+    found: list[tuple[str, Example]] = []
+    for group in groups(files, columns):
+        name = display(group[0])
+        some = read(group, columns, notes, max_line_bytes=limit, on_bad_utf8=how.on_bad_utf8, keep_empty=True)
+        found += [(name, example) for example in some]
+    if not found:
+        raise DataError(display(files[0]), "no examples", "pairs to judge by", notes.summary())
+    return Pairs(found, list(notes.lines()))
+
+
+def items(predictor: Predictor, paths: Paths, data: Mapping[str, Any]) -> Items:
+    """Every item of a test set: with a blank side, too, but no line that is blank on both. Raises `DataError`."""
+    from seq2x.data import merge
+
+    how = reading(predictor, data)
+    found, notes = pairs(paths, how)
+    examples = [e for _, e in found if e.source.strip() or any(target.strip() for target in e.targets)]
+    if not examples:
+        found_text = f"{len(found):,} records read, all of them blank"
+        raise DataError(os.fspath(several(paths)[0]), "no examples", "pairs to judge by", found_text)
+    if how.references == "merge":
+        before, examples = len(examples), merge(examples)
+        notes.append(
+            f"{before:,} lines are {len(examples):,} items: lines with one source are one item (references = merge)"
+        )
+    elif count := _repeated(examples):
+        notes.append(f"{count:,} sources occur with several targets; each line is an item (references = each)")
+    return Items(examples, notes)
+
+
+def _repeated(examples: Iterable[Example]) -> int:
+    """How many sources have more than one right output, over several lines."""
+    targets: dict[str, set[tuple[str, ...]]] = {}
+    for example in examples:
+        targets.setdefault(example.source, set()).add(example.targets)
+    return sum(len(different) > 1 for different in targets.values())

@@ -1,0 +1,77 @@
+"""`evaluate`: outputs of a run against right outputs, by metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from seq2x.evaluate.inputs import Paths, Run, Runs, items, loaded, parted
+from seq2x.evaluate.notes import about_outputs, overlap, searched
+from seq2x.predict import Predictor
+from seq2x.types import Example, Metric, Prediction, Result
+
+if TYPE_CHECKING:
+    from seq2x.metrics import Metrics
+
+__all__ = ["Report", "evaluate", "fitting", "judge", "notes_of", "report"]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A judged test set. `results`: the metric that fits the task first. `notes`: what to know beside the numbers."""
+
+    results: dict[str, Result]
+    examples: list[Example]
+    predictions: list[Prediction]
+    notes: list[str]
+
+
+def evaluate(run: Run, path: Paths, *, metric: Metrics = (), ensemble: Runs = (), **settings: Any) -> dict[str, Result]:
+    """The metrics of `run` on the pairs in `path`, by name, the one that fits the task first.
+
+    `metric` says which to compute instead: a name or an object of one (`seq2x.types.Metric`), or several. `ensemble`:
+    a further run that decides together with it, or several. `settings`: those of search and machine, and `format`,
+    `columns`, `references` for the file. Raises `DataError`, `FolderError` or `UsageError`.
+    """
+    return report(run, path, metric=metric, ensemble=ensemble, **settings).results
+
+
+def report(run: Run, path: Paths, *, metric: Metrics = (), ensemble: Runs = (), **settings: Any) -> Report:
+    """`evaluate` with all there is to know: outputs, examples, notes."""
+    from seq2x.metrics import chosen, make
+
+    asked = chosen(metric)
+    data, search = parted(settings)
+    predictor = loaded(run, search, ensemble)
+    search, notes = searched(predictor, search)
+    examples, more = items(predictor, path, data)
+    references = [example.targets for example in examples]
+    metrics = [make(one, references) for one in asked or fitting(predictor, examples)]
+    predictions = list(predictor.stream((example.source for example in examples), **search))
+    results = judge([p.value for p in predictions], references, metrics)
+    notes = [*more, *notes, *about_outputs(predictions), *notes_of(metrics), *overlap(predictor, examples)]
+    return Report(results, examples, predictions, notes)
+
+
+def judge(
+    outputs: Sequence[str], references: Sequence[Sequence[str]], metrics: Sequence[str | Metric]
+) -> dict[str, Result]:
+    """By name, the `metrics` (names or objects) of raw `outputs` against one or several right outputs each."""
+    from seq2x.metrics import evaluate_pairs
+
+    found = (evaluate_pairs(metric, outputs, references) for metric in metrics)
+    return {result.metric: result for result in found}
+
+
+def fitting(predictor: Predictor, examples: Sequence[Example]) -> list[str]:
+    """The metric that the run was chosen by, those that fit the pairs, then the cheap ones."""
+    from seq2x.metrics import fit
+
+    fits = fit([e.source for e in examples], [e.targets for e in examples]).metrics
+    return list(dict.fromkeys([predictor.task.about.metric, *fits, "exact_match", "chrf", "cer"]))
+
+
+def notes_of(metrics: Sequence[Metric]) -> list[str]:
+    """What the metrics themselves have to say; one that somebody else wrote may have nothing."""
+    return [note for metric in metrics if (note := str(getattr(metric, "note", "")))]

@@ -1,0 +1,74 @@
+"""What stands beside the numbers: settings without effect, outputs that were cut, test lines that were trained on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from seq2x.predict import Predictor
+from seq2x.types import Example, Prediction
+
+__all__ = ["about_outputs", "cut_sources", "overlap", "searched", "unsearched"]
+
+
+def searched(predictor: Predictor, search: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """(the settings to decode with where only the best output counts; one sentence for each that changes nothing).
+
+    Raises `UsageError` for settings that cannot be.
+    """
+    from seq2x.settings import without_effect
+
+    notes = without_effect(predictor.settings(**search), search)
+    if "n_best" in search:
+        notes.append("n_best has no effect: the best output of each input is what counts")
+    return {name: value for name, value in search.items() if name != "n_best"}, notes
+
+
+def unsearched(names: Iterable[str]) -> list[str]:
+    """One sentence for each setting that changes nothing where outputs are given, each to be scored."""
+    used = ("device", "threads", "batch_size", "invariant")
+    return [f"{name} has no effect: every given output is scored" for name in sorted(names) if name not in used]
+
+
+def about_outputs(predictions: Sequence[Prediction]) -> list[str]:
+    """How many inputs were not read to their end, and how many outputs were cut."""
+    kinds = Counter(prediction.stopped for prediction in predictions)
+    lines = cut_sources(sum(p.truncated and p.stopped != "length" for p in predictions))
+    if kinds["length"]:
+        lines.append(f"{kinds['length']:,} x output cut by its length limit")
+    return lines
+
+
+def cut_sources(count: int) -> list[str]:
+    """The line about `count` sources that were not read to their end, if there are any."""
+    return [f"{count:,} x input longer than the model reads; its end was not seen"] if count else []
+
+
+def overlap(predictor: Predictor, examples: Sequence[Example], whose: str = "") -> list[str]:
+    """A warning if the test set was trained on; said, too, where that cannot be known. `whose`: " of a", say.
+
+    Each run that decides has its own record and its own way to read a text.
+    """
+    found = (_overlap(name, record, task, examples) for name, record, task in _records(predictor, whose))
+    return [line for lines in found for line in lines]
+
+
+def _records(predictor: Predictor, whose: str) -> Iterator[tuple[str, bytes | None, Any]]:
+    yield whose, predictor.seen, predictor.task
+    for number, (record, task) in enumerate(zip(predictor.seen_by_team, predictor.task.team, strict=True), 2):
+        yield f"{whose} of member {number}", record, task
+
+
+def _overlap(whose: str, record: bytes | None, task: Any, examples: Sequence[Example]) -> list[str]:
+    from seq2x.tasks.seen import SEEN_FILE, Seen
+
+    if record is None:
+        unknown = "is not known (the run folder has no record of it)"
+        return [f"whether test lines occur in the training data{whose} {unknown}"]
+    sources, pairs = Seen.from_bytes(record, SEEN_FILE, (task.source_codec, task.target_codec)).count(examples)
+    if not sources:
+        return []
+    share = f"{sources:,} of {len(examples):,} sources ({sources / len(examples):.0%})"
+    found = f"{share} occur in the training data{whose}, {pairs:,} with the same target"
+    return [f"warning: {found}: the figures flatter"]

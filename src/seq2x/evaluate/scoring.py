@@ -1,0 +1,97 @@
+"""`score`: log p that a run gives outputs which somebody else wrote, or which it wrote itself."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from seq2x.errors import DataError
+from seq2x.evaluate.inputs import Paths, Run, Runs, loaded, pairs, parted, reading, several
+from seq2x.evaluate.notes import cut_sources, overlap, unsearched
+from seq2x.evaluate.predicted import Given, predicted
+from seq2x.predict import Predictor
+from seq2x.settings import Settings
+from seq2x.types import EOS, Example, Result
+
+if TYPE_CHECKING:
+    from seq2x.tasks.generate import TargetScore
+
+__all__ = ["Scores", "score"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Scored outputs; `log_p` is their sum over `symbols` symbols, `</s>` counted.
+
+    `examples[i]` has the source and the one target that `lines[i]` scores.
+    """
+
+    lines: list[TargetScore]
+    examples: list[Example]
+    log_p: float
+    symbols: int
+    perplexity: Result
+    notes: list[str]
+
+
+def score(run: Run, path: Paths, *, ensemble: Runs = (), **settings: Any) -> Scores:
+    """log p that `run` gives the outputs in `path`, one number for each, blank ones too.
+
+    `path` holds pairs, or what `predict --json` wrote (`"-"`, standard input, is looked at): then the very symbols that
+    were predicted are scored, and the lines whose text would be cut into others are counted. Several right outputs of
+    one source are scored each. `ensemble`: a further run that decides together with it, or several. Raises `DataError`
+    with `file:line`, `FolderError` or `UsageError`.
+    """
+    from seq2x.metrics import perplexity
+
+    data, search = parted(settings)
+    predictor = loaded(run, search, ensemble)
+    how = predictor.settings(**search)
+    given, notes = _given(predictor, path, data)
+    notes += unsearched([*search, *(name for name in data if name == "references")])
+    lines = _scored(predictor, given, how)
+    symbols = [len(line.token_log_p) for line in lines]
+    examples = [one.example for one in given]
+    notes += [*cut_sources(sum(line.truncated for line in lines)), *overlap(predictor, examples)]
+    total = math.fsum(line.log_p for line in lines)
+    return Scores(lines, examples, total, sum(symbols), perplexity([line.log_p for line in lines], symbols), notes)
+
+
+def _scored(predictor: Predictor, given: Sequence[Given], how: Settings) -> list[TargetScore]:
+    """The scores; what cannot be scored is named by its file and line."""
+    sources = [one.example.source for one in given]
+    try:
+        return predictor.task.score(sources, [one.ids for one in given], 1 if how.invariant else how.batch_size)
+    except DataError as error:
+        if error.row is None:
+            raise
+        raise error.at(f"{given[error.row].file}:{given[error.row].example.line}") from error
+
+
+def _given(predictor: Predictor, path: Paths, data: Mapping[str, Any]) -> tuple[list[Given], list[str]]:
+    """(what is to be scored, what was noticed)."""
+    codec = predictor.task.target_codec
+    how = reading(predictor, {**data, "references": "each"})
+    files = several(path)
+    own = predicted(files[0], codec, how) if _may_be_predicted(files, data, how) else None
+    if own is not None:
+        return own
+    found, notes = pairs(path, how)
+    given = [
+        Given(file, Example(e.source, (target,), e.line, e.extras), [*codec.encode(target), EOS])
+        for file, e in found
+        for target in e.targets
+    ]
+    return given, notes
+
+
+def _may_be_predicted(files: Sequence[str | os.PathLike[str]], data: Mapping[str, Any], how: Settings) -> bool:
+    """Whether to look for records of `predict`: not where columns are told, and standard input, which is read only
+    once, just where it could not be read otherwise.
+    """
+    if "columns" in data or how.format not in ("auto", "jsonl") or len(files) != 1:
+        return False
+    return os.fspath(files[0]) != "-" or how.format == "auto" or how.columns == "auto"
