@@ -256,7 +256,8 @@ class Hypotheses:
     `tokens` `[B,n,T]` int64 filled with `PAD` after the end, `</s>` included where the hypothesis ended by
     itself; `lengths` `[B,n]` count it. `scores` `[B,n]` is what the search ranked by; `log_p` `[B,n,T]` the
     model's own log p of each token (zero after the end). `stopped` `[B,n]`: 1 ended with `</s>`, 0 cut by the
-    length limit or where nothing was allowed to follow, -1 no such hypothesis. `attention` `[B,n,T,S]` if wanted. All numpy arrays.
+    length limit or where nothing was allowed to follow, -1 no such hypothesis. `attention` `[B,n,T,S]` if wanted.
+    All numpy arrays.
     """
 
     tokens: Array
@@ -286,9 +287,11 @@ class Prediction:
     """One raw output and all that is known about it.
 
     `tokens` are readable pieces, `ids` their numbers, without `</s>`; `token_log_p` has one entry per token and
-    one more for `</s>` if `stopped == "end"`; `log_p` is their sum, `score` what the search ranked by.
-    `stopped`: "end", "length" (cut by the limit) or "empty" (blank input). `truncated`: the input was longer
-    than the model reads, or the output was cut by its limit.
+    one more for `</s>` if `stopped == "end"`; `log_p` is their sum, `score` what the search ranked by. A prefix that
+    was asked for is part of the output, and its symbols count like all others. `stopped`: "end", "length" (cut by the
+    limit, or because nothing was allowed to follow) or "empty" (blank input). `truncated`: the input was longer than
+    the model (of an ensemble: one of them) reads, or the output was cut. `alternatives`: the n best, if more than one
+    was asked for, no two with equal text; or the draws, equal ones too.
     """
 
     value: str

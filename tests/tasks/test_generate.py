@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seq2x.errors import FolderError, OutOfMemory
+from seq2x.errors import DataError, DivergedError, FolderError, OutOfMemory
 from seq2x.run import commit, load
 from seq2x.settings import Settings
 from seq2x.tasks import Generate, objective
@@ -105,13 +105,22 @@ def test_outputs_cut_by_their_limit_say_so():
 
 def test_the_limit_grows_with_the_input_by_the_ratio_of_the_training_pairs():
     task = make_task()
-    never_ends = Settings(beam_size=1, min_length=1000)
+    with torch.no_grad():
+        task.model.output.bias[EOS] = -1e4  # never ends
+    never_ends = Settings(beam_size=1)
     lengths = {}
     for ratio in (2.0, 7.5):
         task.about = dataclasses.replace(task.about, length_ratio=ratio)
         (prediction,) = task.predict(["abc"], never_ends)
         lengths[ratio] = len(prediction.ids)
     assert lengths == {2.0: 4 * 2 + 20, 7.5: 4 * 7.5 + 20}  # three letters and </s>
+
+
+def test_the_automatic_limit_leaves_room_for_the_least_length(task):
+    for prediction in task.predict(["a", "the cat"], Settings(beam_size=2, min_length=60)):
+        assert len(prediction.ids) >= 60
+    (cut,) = task.predict(["a"], Settings(beam_size=2, min_length=60, max_length=60))  # the user's own limit
+    assert cut.stopped == "length" and len(cut.ids) == 60
 
 
 @pytest.mark.parametrize("ratio", [0, 0.0, -1.0, 1e9, "2", None, True])
@@ -125,7 +134,28 @@ def test_a_hostile_length_ratio_is_refused(ratio):
 def test_learned_positions_bound_the_output():
     task = make_task(positions="learned", max_target_length=6)
     for prediction in task.predict(LINES, Settings(beam_size=2, min_length=50)):
-        assert len(prediction.ids) <= 7
+        assert len(prediction.ids) == 7 and prediction.stopped == "length" and prediction.truncated
+
+
+def test_a_length_out_of_reach_is_said():
+    task = make_task(positions="learned", max_target_length=6)
+    assert task.out_of_reach(Settings()) == task.out_of_reach(Settings(min_length=6, max_length=7)) == []
+    (said,) = task.out_of_reach(Settings(min_length=7))
+    assert said.startswith("min_length = 7: this model has learned 7 positions")
+    assert len(task.out_of_reach(Settings(min_length=7, max_length=8))) == 2
+    assert make_task().with_team([task]).out_of_reach(Settings(max_length=8))
+    assert make_task().out_of_reach(Settings(min_length=1000)) == []
+
+
+def test_what_may_not_go_on_is_cut_as_it_is(task):
+    """Every symbol once at most, and no end before there could be one."""
+    for beam_size in (1, 3):
+        dead = Settings(beam_size=beam_size, no_repeat_ngram_size=1, min_length=600)
+        (found,) = task.predict(["the cat"], dead)
+        assert len(found.ids) == task.target_codec.size - 3  # all but the special ones
+        assert found.value and found.stopped == "length" and found.truncated and found.log_p < 0
+        (scored,) = task.score(["the cat"], [found.ids])
+        assert math.isclose(scored.log_p, found.log_p, abs_tol=1e-3)
 
 
 def test_draws_depend_on_seed_and_text_only(task):
@@ -135,6 +165,25 @@ def test_draws_depend_on_seed_and_text_only(task):
     other = task.predict(LINES, dataclasses.replace(draw, seed=4))
     assert [p.value for p in together] != [p.value for p in other]
     assert all(len(p.alternatives) == 3 for p in together)
+    draws = task.predict(["a"], dataclasses.replace(draw, temperature=0.01, n_best=9, beam_size=1))[0].alternatives
+    assert len(draws) == 9 and len({a.value for a in draws}) < 9  # a draw that comes twice was drawn twice
+
+
+def test_of_equal_texts_in_the_n_best_the_best_alone_counts():
+    task = make_task(units="bpe")
+    codec = task.target_codec
+    with torch.no_grad():
+        task.model.output.bias[:] = -1e4
+        for token in ("▁", "t", "e", "<0x74>"):  # the two t are spelled alike
+            task.model.output.bias[codec.tokens(range(codec.size)).index(token)] = 0.0
+        task.model.output.bias[EOS] = 1.0
+    wide = Settings(beam_size=12, max_length=3)
+    every = task.predict(["the cat"], dataclasses.replace(wide, n_best=12))[0].alternatives
+    values = [a.value for a in every]
+    assert len(set(values)) == len(values) < 12
+    few = task.predict(["the cat"], dataclasses.replace(wide, n_best=4))[0].alternatives
+    assert [a.value for a in few] == values[:4]  # what was dropped is replaced by what the beam also held
+    assert [a.ids for a in few] == [a.ids for a in every[:4]]
 
 
 def test_a_team_of_twins_is_the_one(task):
@@ -151,12 +200,66 @@ def test_a_team_averages_probabilities():
     assert np.allclose(np.log(np.mean(np.exp(logs), axis=0)), best.token_log_p, atol=1e-4)
 
 
+def test_a_team_scores_as_it_predicts():
+    """Members that read other symbols too; the one that reads less says that it did."""
+    one, other = make_task(seed=1), make_task("gru", seed=2, max_source_length=8)
+    words = make_task(seed=3, source_units="word")
+    team = one.with_team([other, words])
+    found = team.predict([*LINES, ""], BEAM)
+    scored = team.score([*LINES, ""], [given_ids(p) for p in found])
+    for a, b in zip(scored, found, strict=True):
+        assert math.isclose(a.log_p, b.log_p, abs_tol=1e-5)
+        assert np.allclose(a.token_log_p, b.token_log_p, atol=1e-5)
+    assert abs(scored[0].log_p - one.score(LINES, [given_ids(p) for p in found[:-1]])[0].log_p) > 1e-3
+    cut = [len(other.source_codec.encode(line)) > 8 for line in [*LINES, ""]]
+    assert [s.truncated for s in scored] == cut and len(set(cut)) == 2
+    assert [p.truncated for p in found] == [c or p.stopped == "length" for c, p in zip(cut, found, strict=True)]
+
+
+@pytest.mark.parametrize("targets", [[[], []], [[], "a dog"], [[EOS], []]])
+def test_a_target_without_symbols_costs_nothing(task, targets):
+    scored = task.score(["the cat", "a dog"], targets)
+    for target, found in zip(targets, scored, strict=True):
+        if target == []:
+            assert (found.log_p, found.ids, found.token_log_p) == (0.0, (), ())
+        else:
+            assert found.log_p < 0 and len(found.token_log_p) == len(found.ids) + 1
+
+
+def test_a_target_longer_than_the_model_scores_is_named():
+    task = make_task(positions="learned", max_target_length=6)
+    assert task.score(["a"], ["x" * 6])[0].log_p < 0
+    with pytest.raises(DataError, match="pair 3: a target of 8 symbols, </s> included; expected at most 7") as caught:
+        task.score(["a", "b", "c", "d"], ["a dog", "", "x" * 7, "x" * 30])
+    assert caught.value.row == 2
+    with pytest.raises(DataError, match="pair 1"):
+        make_task().with_team([task]).score(["a"], ["x" * 7])
+
+
+def test_damage_names_the_input_and_not_its_place_in_the_batch():
+    task = make_task("gru")
+    texts = ["", "the cat sat on the mat", "é", "a dog"]
+    with torch.no_grad():
+        task.model.encoder.embedding.weight[task.source_codec.encode("é")] = math.nan
+    for chosen in (BEAM, GREEDY, dataclasses.replace(BEAM, sample=True), dataclasses.replace(BEAM, batch_size=2)):
+        with pytest.raises(DivergedError, match="input 3: the model's log p is not a number") as caught:
+            task.predict(texts, chosen)
+        assert caught.value.row == 2
+    with pytest.raises(DivergedError, match="pair 3: the model's log p is not a number") as caught:
+        task.score(texts, ["", "x", "x", "x"])
+    assert caught.value.row == 2
+
+
 def test_attention_comes_only_when_wanted(task):
     (plain,) = task.predict(["the cat"], BEAM)
     (shown,) = task.predict(["the cat"], BEAM, frozenset({"attention"}))
     assert plain.attention is None and shown.value == plain.value
     assert shown.attention.shape == (len(shown.token_log_p), len("the cat") + 1)
     assert np.allclose(shown.attention.sum(-1), 1.0, atol=1e-5)
+    draw = dataclasses.replace(BEAM, sample=True, n_best=2)
+    (drawn,) = task.predict(["the cat"], draw, frozenset({"attention"}))
+    assert drawn.attention.shape == (len(drawn.token_log_p), len("the cat") + 1)
+    assert task.predict(["the cat"], draw)[0].attention is None
 
 
 def test_the_model_goes_back_to_what_it_was_doing(task):

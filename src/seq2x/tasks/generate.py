@@ -7,55 +7,33 @@ All that is stored with a run for use stands here too, so that `best/` is comple
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from hashlib import blake2b
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 
 from seq2x.codecs.text import TextCodec
-from seq2x.errors import DataError, FolderError, OutOfMemory
+from seq2x.errors import DataError, FolderError, Seq2xError
 from seq2x.models import EncoderDecoder, build
 from seq2x.objectives.likelihood import Likelihood
 from seq2x.saved import Saved
-from seq2x.search import Ensemble, Rules, Sampling, limits, sample, search
 from seq2x.settings import Settings
 from seq2x.tasks.about import MODEL_FILE, TASK_FILE, About
+from seq2x.tasks.decoding import Request, decode, most_symbols
+from seq2x.tasks.reading import padded, read
+from seq2x.tasks.scoring import Given, TargetScore, require_scorable, score_batch
 from seq2x.tasks.weights import fill, own_tensors, pack, verify
-from seq2x.tasks.workers import in_order
-from seq2x.types import EOS, NOTHING, PAD, Alternative, Batch, Hypotheses, Memory, Objective, Padded, Prediction, Want
-
-if TYPE_CHECKING:
-    from seq2x.types import Decoder
+from seq2x.tasks.wishes import forbidden_symbols, prefix_symbols
+from seq2x.tasks.workers import halving, in_order
+from seq2x.types import EOS, NOTHING, Objective, Padded, Prediction, Want
 
 __all__ = ["Generate", "TargetScore", "objective"]
 
 WEIGHTS_FILE = "weights.safetensors"
 SOURCE_FILE = "source.json"
 TARGET_FILE = "target.json"
-
-
-@dataclass(frozen=True, slots=True)
-class TargetScore:
-    """log p of one given output: `log_p` is the sum of `token_log_p`, whose last entry is that of `</s>` unless the
-    output was cut by a limit. `truncated`: the source was longer than the model reads, and its end was not seen.
-    """
-
-    log_p: float
-    tokens: tuple[str, ...]
-    ids: tuple[int, ...]
-    token_log_p: tuple[float, ...]
-    truncated: bool = False
-
-
-class _Source(NamedTuple):
-    ids: list[int]  # with </s>; empty for a blank text
-    truncated: bool
-    key: int  # of the text alone: what a draw for it depends on beside the seed
 
 
 class Generate:
@@ -85,33 +63,50 @@ class Generate:
         """This model and `others` as an ensemble."""
         return Generate(self.source_codec, self.target_codec, self.model, self.about, others)
 
+    @property
+    def members(self) -> tuple[Generate, ...]:
+        """This model and its team."""
+        return (self, *self.team)
+
     # -------------------------------------------------------------- use
 
     def prepare(self, texts: Sequence[str]) -> tuple[Padded, np.ndarray]:
         """(the symbols of `texts` with `</s>`, `[B,S]` on the model's device; `[B]` bool: cut to what it reads)."""
-        sources = [self._read(text) for text in texts]
-        return self._padded([source.ids or [EOS] for source in sources]), np.array([s.truncated for s in sources], bool)
+        sources = [read([self], text) for text in texts]
+        return padded([s.ids[0] for s in sources], self.device), np.array([s.truncated for s in sources], bool)
 
-    def predict(self, texts: Sequence[str], settings: Settings, want: Want = NOTHING) -> list[Prediction]:
+    def predict(
+        self,
+        texts: Sequence[str],
+        settings: Settings,
+        want: Want = NOTHING,
+        *,
+        prefixes: Sequence[str] = (),
+        forbidden: tuple[int, ...] = (),
+    ) -> list[Prediction]:
         """One Prediction per text, in order: a search, or draws if `settings.sample`.
 
         Texts are decoded `settings.batch_size` together, the longest first, so that little is padding, on a CPU as
         many such batches at once as torch has threads. A blank text has a blank output. With `settings.invariant` each
-        text is decoded alone: the same bits whatever stands beside it.
+        text is decoded alone: the same bits whatever stands beside it. `prefixes`: what each output begins with (see
+        `seq2x.tasks.wishes`), none where it is empty. `forbidden` symbols are not chosen (see `forbid`).
+
+        Raises `UsageError` for a prefix that no output can begin with and `DivergedError` for a damaged model; the
+        `row` of each is the number of the text.
         """
-        sources = [self._read(text) for text in texts]
-        results = [Prediction("", stopped="empty")] * len(sources)
-        rows = sorted((row for row, s in enumerate(sources) if s.ids), key=lambda row: -len(sources[row].ids))
+        results = [Prediction("", stopped="empty")] * len(texts)
+        requests = self._requests(texts, prefixes)
+        requests.sort(key=lambda request: -request.source.length)
         size = 1 if settings.invariant else settings.batch_size
-        parts = [rows[begin : begin + size] for begin in range(0, len(rows), size)]
+        parts = [requests[begin : begin + size] for begin in range(0, len(requests), size)]
 
-        def work(part: list[int]) -> list[Prediction]:
-            return self._decode([texts[row] for row in part], settings, want)
+        def work(part: Sequence[Request]) -> list[Prediction]:
+            return halving(lambda some: self._decode_batch(some, settings, want, forbidden), part)
 
-        with _evaluating([self, *self.team]):
+        with _evaluating(self.members):
             found = in_order(work, parts, self.device, settings.invariant)
-        for row, result in zip(rows, chain.from_iterable(found), strict=True):
-            results[row] = result
+        for request, result in zip(requests, chain.from_iterable(found), strict=True):
+            results[request.row] = result
         return results
 
     def score(
@@ -119,25 +114,43 @@ class Generate:
     ) -> list[TargetScore]:
         """log p of given targets: raw texts, or symbols as in `Prediction.ids` with `</s>` where it was produced.
 
-        A blank text given for a blank source costs nothing: that is what `predict` answers.
+        A team scores as it predicts: by the mean of its probabilities. A blank text given for a blank source costs
+        nothing, that is what `predict` answers; nor does a target without any symbol. Raises `DataError` for a target
+        that is longer than the model can score; its `row` is the number of the pair.
         """
         if len(sources) != len(targets):
             raise DataError("score", f"{len(sources)} sources", f"as many as targets ({len(targets)})")
-        read = [self._read(text) for text in sources]
-        wanted = [[*self.target_codec.encode(t), EOS] if isinstance(t, str) else list(t) for t in targets]
-        results = [TargetScore(0.0, (), (), ())] * len(sources)
-        rows = [row for row, (s, ids) in enumerate(zip(read, wanted, strict=True)) if s.ids or ids not in ([], [EOS])]
-        rows.sort(key=lambda row: -(len(read[row].ids) + len(wanted[row])))
-        parts = [rows[begin : begin + batch_size] for begin in range(0, len(rows), batch_size)]
+        given = []
+        for row, (text, target) in enumerate(zip(sources, targets, strict=True)):
+            ids = [*self.target_codec.encode(target), EOS] if isinstance(target, str) else list(target)
+            given.append(Given(row, read(self.members, text), ids))
+        require_scorable(self.members, given)
+        results = [TargetScore(0.0, (), (), (), item.source.truncated) for item in given]
+        items = [item for item in given if item.target and not (item.source.blank and item.target == [EOS])]
+        items.sort(key=lambda item: -(item.source.length + len(item.target)))
+        parts = [items[begin : begin + batch_size] for begin in range(0, len(items), batch_size)]
 
-        def work(part: list[int]) -> list[TargetScore]:
-            return self._score([read[row].ids or [EOS] for row in part], [wanted[row] for row in part])
+        def work(part: Sequence[Given]) -> list[TargetScore]:
+            return halving(lambda some: score_batch(self.members, some), part)
 
-        with _evaluating([self]):
+        with _evaluating(self.members):
             found = in_order(work, parts, self.device)
-        for row, result in zip(rows, chain.from_iterable(found), strict=True):
-            results[row] = replace(result, truncated=read[row].truncated)
+        for item, result in zip(items, chain.from_iterable(found), strict=True):
+            results[item.row] = result
         return results
+
+    def forbid(self, tokens: Iterable[str]) -> tuple[int, ...]:
+        """The symbols that `tokens` name, for `predict`; `UsageError` for one that names none."""
+        return forbidden_symbols(self.target_codec, tokens)
+
+    def out_of_reach(self, settings: Settings) -> list[str]:
+        """One sentence for each length in `settings` that this model, or its team, cannot reach."""
+        most = most_symbols(self.members)
+        if most is None:
+            return []
+        end = f"this model has learned {most:,} positions, and its outputs end there (positions = learned)"
+        wanted = {"min_length": settings.min_length + 1, "max_length": settings.max_length or 0}
+        return [f"{name} = {getattr(settings, name):,}: {end}" for name, least in wanted.items() if least > most]
 
     # -------------------------------------------------------------- storage
 
@@ -181,124 +194,26 @@ class Generate:
 
     # -------------------------------------------------------------- within
 
-    def _read(self, text: str) -> _Source:
-        """A blank text, also one of which the codec leaves nothing, has no symbols."""
-        ids = self.source_codec.encode(text) if text.strip() else []
-        if not ids:
-            return _Source([], False, 0)
-        most = self.about.shape.max_source_length
-        key = int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=7).digest(), "little")
-        return _Source([*ids[:most], EOS], len(ids) > most, key)
+    def _requests(self, texts: Sequence[str], prefixes: Sequence[str]) -> list[Request]:
+        """Every text that is not blank, read."""
+        cut: dict[str, list[int]] = {"": []}
+        requests = []
+        for row, text in enumerate(texts):
+            source = read(self.members, text)
+            prefix = prefixes[row] if prefixes else ""
+            if prefix not in cut:
+                try:
+                    cut[prefix] = prefix_symbols(self.target_codec, prefix)
+                except Seq2xError as error:
+                    raise error.at(f"input {row + 1:,}", row) from error
+            if not source.blank:
+                requests.append(Request(row, source, cut[prefix]))
+        return requests
 
-    def _padded(self, sequences: Sequence[Sequence[int]]) -> Padded:
-        lengths = np.array([len(ids) for ids in sequences], np.int64)
-        values = np.full((len(sequences), int(lengths.max(initial=0))), PAD, np.int64)
-        for row, ids in enumerate(sequences):
-            values[row, : len(ids)] = ids
-        return Padded(torch.from_numpy(values).to(self.device), torch.from_numpy(lengths).to(self.device))
-
-    def _decode(self, texts: Sequence[str], settings: Settings, want: Want) -> list[Prediction]:
-        """Decode together; where memory does not suffice, in two halves."""
-        try:
-            return self._decode_batch(texts, settings, want)
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
-                raise
-            if len(texts) == 1:
-                todo = "try a smaller beam_size, or a machine with more memory"
-                raise OutOfMemory(
-                    "memory", f"one input of {len(texts[0]):,} characters is too much", todo=todo
-                ) from error
-        half = len(texts) // 2
-        return self._decode(texts[:half], settings, want) + self._decode(texts[half:], settings, want)
-
-    def _decode_batch(self, texts: Sequence[str], settings: Settings, want: Want) -> list[Prediction]:
-        sources = [self._read(text) for text in texts]
-        lengths = np.array([len(source.ids) for source in sources], np.int64)
-        decoder, memory = self._team_up(sources, texts)
-        most = self._limits(lengths, settings)
-        if settings.sample:
-            sampling = Sampling(
-                temperature=settings.temperature,
-                top_k=settings.top_k,
-                top_p=settings.top_p,
-                seed=settings.seed,
-                n=settings.n_best,
-                min_length=settings.min_length,
-                no_repeat_ngram_size=settings.no_repeat_ngram_size,
-            )
-            found = sample(decoder, memory, lengths, most, sampling, np.array([s.key for s in sources], np.int64))
-        else:
-            found = search(decoder, memory, lengths, most, _rules(settings), None, want)
-        return [self._prediction(found, row, source.truncated, settings.n_best) for row, source in enumerate(sources)]
-
-    def _team_up(self, sources: Sequence[_Source], texts: Sequence[str]) -> tuple[Decoder, Any]:
-        """The decoder that search drives, and its memory: this model alone, or all of the team, each of which reads
-        the texts with its own source codec."""
-        memory = self.model.encode(self._padded([source.ids for source in sources]))
-        if not self.team:
-            return self.model, memory
-        memories: list[Memory] = [memory]
-        memories += [member.model.encode(member.prepare(texts)[0]) for member in self.team]
-        return Ensemble([self.model, *(member.model for member in self.team)]), memories
-
-    def _limits(self, lengths: np.ndarray, settings: Settings) -> np.ndarray:
-        """`[B]`: how many symbols each output may have, `</s>` counted; learned positions end somewhere."""
-        shapes = [member.about.shape for member in (self, *self.team)]
-        bound = [shape.max_target_length + 1 for shape in shapes if shape.positions == "learned"]
-        most = min(bound, default=None)
-        return limits(lengths, max_length=settings.max_length, ratio=self.about.length_ratio, most=most)
-
-    def _prediction(self, found: Hypotheses, row: int, truncated: bool, n: int) -> Prediction:
-        """Row `row` of `found`. A hypothesis that does not exist is left out."""
-        best = [
-            self._alternative(found, row, rank)
-            for rank in range(found.tokens.shape[1])
-            if found.stopped[row, rank] >= 0
-        ]
-        if not best:  # everything was forbidden
-            return Prediction("", stopped="length", truncated=True)
-        first = best[0]
-        return Prediction(
-            value=first.value,
-            tokens=first.tokens,
-            ids=first.ids,
-            score=first.score,
-            log_p=first.log_p,
-            token_log_p=first.token_log_p,
-            alternatives=tuple(best[:n]) if n > 1 else (),
-            truncated=truncated or first.stopped == "length",
-            stopped=first.stopped,
-            attention=None if found.attention is None else found.attention[row, 0, : found.lengths[row, 0]],
-        )
-
-    def _alternative(self, found: Hypotheses, row: int, rank: int) -> Alternative:
-        ended = found.stopped[row, rank] == 1
-        length = int(found.lengths[row, rank])
-        token_log_p = tuple(found.log_p[row, rank, :length].tolist())
-        ids = tuple(found.tokens[row, rank, : length - 1 if ended else length].tolist())
-        return Alternative(
-            value=_one_line(self.target_codec.decode(ids)),
-            tokens=tuple(self.target_codec.tokens(ids)),
-            ids=ids,
-            score=float(found.scores[row, rank]),
-            log_p=float(sum(token_log_p)),
-            token_log_p=token_log_p,
-            stopped="end" if ended else "length",
-        )
-
-    def _score(self, sources: list[list[int]], targets: list[list[int]]) -> list[TargetScore]:
-        source, target = self._padded(sources), self._padded(targets)
-        scored = self.model.log_prob(Batch(source, target, np.arange(len(sources))))
-        assert scored.items is not None  # every generating model has them
-        items = scored.items.double().cpu().numpy()
-        results = []
-        for row, ids in enumerate(targets):
-            symbols = tuple(ids[:-1] if ids and ids[-1] == EOS else ids)
-            token_log_p = tuple(items[row, : len(ids)].tolist())
-            tokens = tuple(self.target_codec.tokens(symbols))
-            results.append(TargetScore(float(sum(token_log_p)), tokens, symbols, token_log_p))
-        return results
+    def _decode_batch(
+        self, batch: Sequence[Request], settings: Settings, want: Want, forbidden: tuple[int, ...]
+    ) -> list[Prediction]:
+        return decode(self.members, batch, settings, want, forbidden)
 
 
 def objective(settings: Settings) -> Objective:
@@ -318,30 +233,3 @@ def _evaluating(members: Sequence[Generate]) -> Iterator[None]:
     finally:
         for member, mode in zip(members, training, strict=True):
             member.model.train(mode)
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """The CPU's allocator has no exception of its own."""
-    return (
-        not isinstance(error, RuntimeError)
-        or isinstance(error, torch.OutOfMemoryError)
-        or "DefaultCPUAllocator" in str(error)
-    )
-
-
-def _rules(settings: Settings) -> Rules:
-    return Rules(
-        beam_size=settings.beam_size,
-        n_best=settings.n_best,
-        length_penalty=settings.length_penalty,
-        length_alpha=settings.length_alpha,
-        coverage_beta=settings.coverage_beta,
-        eos_gamma=settings.eos_gamma,
-        min_length=settings.min_length,
-        no_repeat_ngram_size=settings.no_repeat_ngram_size,
-    )
-
-
-def _one_line(text: str) -> str:
-    """`text` without line ends: what a model says must not become two records. A final CR would be lost, too."""
-    return text.replace("\r", " ").replace("\n", " ")

@@ -1,4 +1,4 @@
-"""Several batches decoded at once, one processor core each.
+"""Several batches decoded at once, one processor core each; and what does not fit into memory, in parts.
 
 Two batches on two cores finish sooner than one after the other on both: the products of a decoding step are too small
 to be shared out well, and every one of them would end with cores that wait for each other. (Threads of Python serve,
@@ -10,12 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 
-__all__ = ["in_order"]
+from seq2x.errors import OutOfMemory
 
+__all__ = ["halving", "in_order"]
+
+
+class _HasText(Protocol):
+    @property
+    def text(self) -> str: ...
+
+
+_Item = TypeVar("_Item", bound=_HasText)
 _Part = TypeVar("_Part")
 _Result = TypeVar("_Result")
 
@@ -41,6 +50,34 @@ def in_order(
                 return [future.result() for future in futures]
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
+
+
+def halving(work: Callable[[Sequence[_Item]], list[_Result]], part: Sequence[_Item]) -> list[_Result]:
+    """`work` of a whole part; where memory does not suffice, of its two halves, and so on.
+
+    Raises `OutOfMemory` where one item alone is too much.
+    """
+    try:
+        return work(part)
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        if len(part) == 1:
+            todo = "try a smaller beam_size, or a machine with more memory"
+            raise OutOfMemory(
+                "memory", f"one input of {len(part[0].text):,} characters is too much", todo=todo
+            ) from error
+    half = len(part) // 2
+    return halving(work, part[:half]) + halving(work, part[half:])
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """The CPU's allocator has no exception of its own."""
+    return (
+        not isinstance(error, RuntimeError)
+        or isinstance(error, torch.OutOfMemoryError)
+        or "DefaultCPUAllocator" in str(error)
+    )
 
 
 def _without_gradients(work: Callable[[_Part], _Result], part: _Part) -> _Result:

@@ -1,0 +1,55 @@
+"""Raw texts as the symbols that one model, or each model of an ensemble, reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+
+from seq2x.types import EOS, PAD, Padded
+
+if TYPE_CHECKING:
+    from seq2x.tasks.generate import Generate
+
+__all__ = ["Source", "padded", "read"]
+
+
+class Source(NamedTuple):
+    """One text, read. `ids`: for each model the symbols with `</s>`, by its own codec, cut to what it reads;
+    `truncated`: at least one of them was cut. `key`: of the text alone, what a draw for it depends on beside the seed.
+    """
+
+    text: str
+    ids: tuple[list[int], ...]
+    blank: bool
+    truncated: bool
+    key: int
+
+    @property
+    def length(self) -> int:
+        """|X|, `</s>` counted, as the first model reads it."""
+        return len(self.ids[0])
+
+
+def read(members: Sequence[Generate], text: str) -> Source:
+    """`text` as each of `members` reads it. Blank is a text of which the first codec leaves nothing, too."""
+    ids, truncated = [], False
+    for member in members:
+        symbols = member.source_codec.encode(text) if text.strip() else []
+        most = member.about.shape.max_source_length
+        ids.append([*symbols[:most], EOS])
+        truncated = truncated or len(symbols) > most
+    key = int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=7).digest(), "little")
+    return Source(text, tuple(ids), len(ids[0]) == 1, truncated, key)
+
+
+def padded(sequences: Sequence[Sequence[int]], device: torch.device) -> Padded:
+    """`sequences` of symbols in one rectangle on `device`."""
+    lengths = np.array([len(ids) for ids in sequences], np.int64)
+    values = np.full((len(sequences), int(lengths.max(initial=0))), PAD, np.int64)
+    for row, ids in enumerate(sequences):
+        values[row, : len(ids)] = ids
+    return Padded(torch.from_numpy(values).to(device), torch.from_numpy(lengths).to(device))
