@@ -156,6 +156,17 @@ def test_bad_utf8_may_be_allowed(tmp_path):
     assert check([path]).exit_code == 3 and check([path], on_bad_utf8="skip").exit_code == 0
 
 
+def test_bad_utf8_gives_the_byte_and_the_encoding(tmp_path):
+    good = b"".join(b"source %d\ttarget %d\n" % (i, i) for i in range(20))
+    path = write(tmp_path, good + "a\t今天天气很好\n".encode("gb18030") * 2)
+    finding = next(f for f in check([path]).findings if f.code == "bad_utf8")
+    assert finding.text == f"2 lines that are not UTF-8, first: {path}:21:3: byte 0xBD"
+    assert "iconv -f gb18030" in finding.todo and finding.count == 2 and finding.places[0].line == 21
+    whole = write(tmp_path, "今天天气很好\tb\n".encode("gb18030") * 9)
+    (finding,) = check([whole]).findings
+    assert finding.code == "bad_utf8" and f"{whole}:1:1" in finding.text and "gb18030" in finding.text
+
+
 @pytest.mark.parametrize(
     ("name", "data", "code"),
     [

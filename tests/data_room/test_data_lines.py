@@ -115,6 +115,20 @@ def test_not_utf8(tmp_path, bad, byte, hint):
     assert found == ["fine", "fine", None, "fine"] and notes.counts["bad_utf8"] == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "encoding", "guess"),
+    [
+        ("我\tI\n猫\tcat\n你们好\thello\n", "gb18030", "iconv -f gb18030"),  # the first line alone could be Western
+        ("今天天气很好\n" * 20 + "朱镕基\n", "gb18030", "iconv -f gb18030"),  # a byte of the rare one is a letter
+        ("naïve\tx\n“ja”\tx\n", "cp1252", "iconv -f cp1252"),
+        ("привет\tmir\nмир\tx\n", "cp1251", "repair the line"),  # no guess is better than a wrong one
+    ],
+)
+def test_the_encoding_is_guessed_from_all_lines_at_hand(tmp_path, text, encoding, guess):
+    with pytest.raises(DataError, match=guess):
+        texts(write(tmp_path, text.encode(encoding)))
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
 def test_utf16(tmp_path, encoding):
     with pytest.raises(DataError, match="UTF-16"):

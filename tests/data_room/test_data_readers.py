@@ -92,6 +92,34 @@ def test_header_or_data(tmp_path):
     assert len(pairs(path, columns="source=es,target=it")) == 1
 
 
+@pytest.mark.parametrize(
+    ("cells", "header"),
+    [
+        ("English\tSpanish", True),
+        ("ENGLISH\tfrançais", True),
+        ("English\tDeutsch", True),
+        ("eng\tspa", True),
+        ("en_US\tzh-CN", True),
+        ("Chinese (Simplified)\tEnglish", True),
+        ("英语\t中文", True),
+        ("English\tEnglisch", False),  # an entry of a word list
+        ("English\tenglish", False),
+        ("German\tDeutsch", False),
+        ("English\tdog", False),
+    ],
+)
+def test_names_of_languages_are_a_header_or_data(tmp_path, cells, header):
+    path = write(tmp_path, f"{cells}\nwir\twe\n")
+    if header:
+        one, other = cells.split("\t")
+        with pytest.raises(DataError, match="may be a header row or data") as caught:
+            sniff([path])
+        assert f"source={one},target={other}" in str(caught.value)
+        assert len(pairs(path, columns=f"source={one},target={other}")) == 1
+    else:
+        assert len(pairs(path)) == 2
+
+
 def test_empty_sides_are_counted(tmp_path):
     path = write(tmp_path, "a\tb\n\tc\nd\t \n\ne\tf\n")
     notes = Notes()
@@ -110,7 +138,53 @@ def test_nothing_there(tmp_path, data):
 
 def test_several_files_of_one_kind(tmp_path):
     first, second = write(tmp_path, "a\tb\n"), write(tmp_path, "c\td\n", "more.tsv")
-    assert pairs(first, second) == [("a", ("b",)), ("c", ("d",))]
+    assert pairs(first, second, format="tsv") == [("a", ("b",)), ("c", ("d",))]
+    records = [write(tmp_path, f"{GOOD}\n", name) for name in ("one.jsonl", "two.jsonl")]
+    assert pairs(*records, format="jsonl") == [("a", ("b",))] * 2
+
+
+@pytest.mark.parametrize("line", ["a\tb\n", '{"source": "a", "target": "b"}\n'])
+@pytest.mark.parametrize("count", [2, 3])
+def test_several_files_of_pairs_are_not_joined_by_a_guess(tmp_path, line, count):
+    """Two files are a source and a target file, or one to train on and one to validate on, or one set in two parts."""
+    ending = "tsv" if "\t" in line else "jsonl"
+    paths = [write(tmp_path, line * 9, f"{name}.{ending}") for name in ("train", "dev", "test")[:count]]
+    with pytest.raises(
+        DataError, match=rf"train\.{ending} and .*dev\.{ending}.*each hold.* --format {ending}"
+    ) as caught:
+        sniff(paths)
+    assert f"--valid {paths[1]}" in str(caught.value) and "--format lines" in str(caught.value)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_tsv_beside_a_file_without_tabs_is_not_guessed(tmp_path, first):
+    """The whole lines of a TSV file as sources, beside the sources alone, would be learned without a complaint."""
+    paths = [write(tmp_path, "a\tb\n" * 9, "tr.tsv"), write(tmp_path, "a\n" * 9, "tr.src")]
+    with pytest.raises(DataError, match=r"tr\.tsv has TABs in its lines, .*tr\.src has none") as caught:
+        sniff(paths if first else paths[::-1])
+    assert "--format lines" in str(caught.value) and f"give {paths[0]} alone" in str(caught.value)
+    assert len(pairs(*paths, format="lines")) == 9
+
+
+CHINESE = "今天天气很好\t天気\n".encode("gb18030")
+
+
+@pytest.mark.parametrize(
+    ("names", "data"),
+    [
+        (("x.tsv",), [CHINESE * 9]),
+        (("x.tsv",), [b"\n \n" + CHINESE * 2000]),
+        (("x.src", "x.tgt"), [b"fine\n" * 9, CHINESE * 9]),
+        (("x.jsonl",), ['{"source": "今天天气很好", "target": "b"}\n'.encode("gb18030") * 9]),
+    ],
+)
+def test_a_file_wholly_in_another_encoding(tmp_path, names, data):
+    """It holds more than blank lines, so that is not what is said."""
+    paths = [write(tmp_path, part, name) for name, part in zip(names, data, strict=True)]
+    with pytest.raises(DataError, match=r"byte 0xBD is not UTF-8.*iconv -f gb18030") as caught:
+        sniff(paths)
+    line = 3 if data[0].startswith(b"\n") else 1
+    assert caught.value.code == "bad_utf8" and caught.value.where.startswith(f"{paths[-1]}:{line}:")
 
 
 # ------------------------------------------------------------------ side by side
@@ -199,6 +273,13 @@ def test_strict_json(tmp_path, bad, reason):
     assert caught.value.where == f"{path}:57"
 
 
+def test_the_first_bad_record_is_named(tmp_path):
+    path = write(tmp_path, '\n{"source": 1\n["a"]\n17\n', "data.jsonl")
+    with pytest.raises(DataError, match="not JSON") as caught:
+        sniff([path])
+    assert caught.value.where == f"{path}:2"
+
+
 def test_brackets_in_strings_are_no_nesting(tmp_path):
     path = write(tmp_path, json.dumps({"source": "[{" * 500, "target": '\\"['}) + "\n", "data.jsonl")
     assert pairs(path)[0][0] == "[{" * 500
@@ -262,6 +343,22 @@ def test_standard_input_has_to_be_said(monkeypatch):
     assert [e.source for e in read(["-"], sniff(["-"], "tsv"))] == ["a", "c"]
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"x": "a", "y": "b"}\n')))
     assert [e.targets for e in read(["-"], sniff(["-"], "jsonl", "source=x,target=y"))] == [("b",)]
+
+
+def test_standard_input_that_is_closed(monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(UsageError, match="standard input: it is closed"):
+        list(read(["-"], sniff(["-"], "tsv")))
+
+
+def test_standard_input_that_is_no_file(monkeypatch, tmp_path):
+    class Refusing(io.BytesIO):
+        def read1(self, size=-1):
+            raise IsADirectoryError(21, "Is a directory")
+
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(Refusing()))
+    with pytest.raises(DataError, match=r"standard input: cannot be read \(Is a directory\)"):
+        list(read(["-"], sniff(["-"], "tsv")))
 
 
 def test_standard_input_has_no_names():

@@ -172,12 +172,17 @@ _NOTED: tuple[tuple[str, Severity, str, str], ...] = (
     ("header", "note", "header row, not read as data", ""),
 )  # fmt: skip
 
+_SAID = " is not UTF-8"  # of the first, where it is said of all
+
 
 def _noted(notes: Notes, on_bad_utf8: BadUtf8) -> Iterator[Finding]:
     """What the reader noticed."""
     for kind, severity, text, todo in _NOTED:
         if count := notes.counts.get(kind, 0):
             places = tuple(Place(file, line) for file, line in notes.places[kind])
+            if kind in notes.errors:
+                first = notes.errors[kind]
+                text, todo = f"{text}, first: {first.where}: {first.found.removesuffix(_SAID)}", first.todo or todo
             lenient = kind == "bad_utf8" and on_bad_utf8 == "skip"
             yield Finding(kind, "warning" if lenient else severity, count, f"{count:,} {text}", todo, places)
 

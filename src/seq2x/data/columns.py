@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from seq2x.data.languages import language_of
 from seq2x.errors import UsageError, nearest
 
 __all__ = ["Columns", "Format", "Key", "header_roles", "is_language_pair", "parse_columns", "role_of"]
@@ -32,7 +33,6 @@ _TARGET_NAMES = {
 }
 _TARGET_NAMES |= {"targets", "references", "refs"}
 _OTHER_NAMES = {"id", "line", "score", "split", "type", "label", "comment"}
-_LANGUAGES = frozenset("ar cs da de el en es fa fi fr he hi hu id it ja ko nl no pl pt ro ru sv th tr uk vi zh".split())  # noqa: SIM905 (a list of 33 strings reads worse)
 _ROLES = ("source", "target", "ref")
 
 
@@ -104,6 +104,6 @@ def _is_name(cell: str) -> bool:
 
 
 def is_language_pair(cells: list[str]) -> bool:
-    """Two different language codes: a header, or the first entry of a word list?"""
-    plain = [cell.strip().casefold().split("-")[0] for cell in cells]
-    return len(plain) == 2 and plain[0] != plain[1] and all(cell in _LANGUAGES for cell in plain)
+    """The names of two different languages: a header, or the first entry of a word list?"""
+    languages = [language_of(cell) for cell in cells]
+    return len(languages) == 2 and all(languages) and languages[0] != languages[1]

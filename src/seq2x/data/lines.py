@@ -27,6 +27,7 @@ BadUtf8: TypeAlias = Literal["error", "skip"]
 MAX_LINE_BYTES = 1_000_000
 _BOM = b"\xef\xbb\xbf"
 _WESTERN = "«»‘’“”„‹›–—…•€£§°©®™·¿¡\xa0"  # beside letters, what cp1252 is used for; "ä½" is a torn Chinese character
+_GUESSED_FROM = 1000  # lines
 _SEPARATORS = re.compile("[\u2028\u2029\x85\x0b\x0c]")
 
 
@@ -150,32 +151,47 @@ def _line_by_line(
         try:
             yield number, _plain(piece.decode("utf-8"), name, number, notes)
         except UnicodeDecodeError as error:
-            if on_bad == "error":
-                raise _not_utf8(piece, error, name, number) from error
+            if on_bad == "error" or "bad_utf8" not in notes.errors:
+                problem = _not_utf8(error, name, number, pieces[number - line :])
+                if on_bad == "error":
+                    raise problem from error
+                notes.errors["bad_utf8"] = problem
             notes.add("bad_utf8", name, number)
             yield number, None
 
 
-def _not_utf8(piece: bytes, error: UnicodeDecodeError, name: str, line: int) -> ReadError:
-    other = guess_encoding(piece)
+def _not_utf8(error: UnicodeDecodeError, name: str, line: int, pieces: list[bytes]) -> ReadError:
+    """The error of the first of `pieces`; the others help to guess their encoding."""
+    bad = b"\n".join(piece for piece in pieces[:_GUESSED_FROM] if not _is_utf8(piece))
+    other = guess_encoding(bad)
     hint = f"it decodes as {other}: convert with iconv -f {other} -t utf-8" if other else "repair the line"
-    found, todo = f"byte 0x{piece[error.start]:02X} is not UTF-8", f"{hint}, or set on_bad_utf8=skip"
+    found, todo = f"byte 0x{pieces[0][error.start]:02X} is not UTF-8", f"{hint}, or set on_bad_utf8=skip"
     return ReadError("bad_utf8", name, line, found, todo=todo, byte=error.start + 1)
 
 
-def guess_encoding(piece: bytes) -> str:
-    """Which of the usual suspects a line that is not UTF-8 is written in; empty if none.
+def _is_utf8(piece: bytes) -> bool:
+    try:
+        piece.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
-    Chinese in GB18030 is pairs of high bytes; in Western text high bytes stand alone among letters.
+
+def guess_encoding(piece: bytes) -> str:
+    """Which of the usual suspects one line or several that are not UTF-8 are written in; empty if none.
+
+    Chinese in GB18030 is pairs of high bytes (of rare characters the second may be low); in Western text high bytes
+    stand alone among letters, or two together.
     """
-    runs = re.findall(rb"[\x80-\xff]+", piece)
-    chinese = bool(runs) and all(len(run) % 2 == 0 for run in runs) and max(map(len, runs)) >= 4
-    for encoding in ("gb18030", "cp1252") if chinese else ("cp1252",):
+    runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", piece)]
+    chinese = sum(run % 2 for run in runs) <= 0.1 * len(runs) and max(runs, default=0) >= 4
+    western = sum(run > 2 for run in runs) <= 0.1 * len(runs)  # else Cyrillic or Greek, whose bytes are Western letters
+    for encoding in ["gb18030"] * chinese + ["cp1252"] * western:
         try:
             text = piece.decode(encoding)
         except UnicodeDecodeError:
             continue
-        strange = any(0x80 <= ord(c) < 0xA0 or (ord(c) < 0x20 and c not in "\t\r") for c in text)
+        strange = any(0x80 <= ord(c) < 0xA0 or (ord(c) < 0x20 and c not in "\t\r\n") for c in text)
         foreign = encoding == "cp1252" and any(not c.isascii() and not c.isalpha() and c not in _WESTERN for c in text)
         if not strange and not foreign:
             return encoding

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from seq2x.data.read_error import ReadError
+
 __all__ = ["FIRST", "Notes"]
 
 FIRST = 10  # places kept of each kind: enough to look at, never a flood
@@ -26,12 +28,13 @@ _TEXTS = {
 @dataclass(slots=True)
 class Notes:
     """Counts by kind and the first places (file, line) of each. `read` is how many records were seen; `first` how
-    many places are kept."""
+    many places are kept; `errors`: of kinds that are errors elsewhere, the first."""
 
     counts: dict[str, int] = field(default_factory=dict)
     places: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
     read: int = 0
     first: int = FIRST
+    errors: dict[str, ReadError] = field(default_factory=dict)
 
     def add(self, kind: str, file: str, line: int, count: int = 1) -> None:
         """Count `kind` once more (or `count` times), at line `line` of `file`."""

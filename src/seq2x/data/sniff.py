@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
 from seq2x.data.columns import Columns, Format, Key, header_roles, is_language_pair, parse_columns, role_of
 from seq2x.data.lines import MAX_LINE_BYTES, PathLike, display, iter_lines
@@ -51,18 +51,17 @@ def sniff(
 
 
 def _head(path: PathLike, max_line_bytes: int) -> list[tuple[int, str]]:
-    """The first lines that are not blank, with their numbers. DataError if there is none."""
+    """The first lines that are not blank, with their numbers. DataError if there is none, of which kind the file's
+    lines say: not UTF-8, or blank."""
     found = iter_lines(path, max_line_bytes=max_line_bytes, on_bad_utf8="skip")
     head = [(number, text) for number, text in islice(found, _HEAD) if text is not None and text.strip()]
     if not head:
         head = [(number, text) for number, text in found if text is not None and text.strip()][:1]
     if not head:
-        raise ReadError(
-            "no_examples",
-            display(path),
-            0,
-            f"no examples in {display(path)} (nothing but blank lines, or nothing at all)",
-        )
+        for _ in iter_lines(path, max_line_bytes=max_line_bytes):  # raises, if any line was skipped
+            pass
+        found_text = f"no examples in {display(path)} (nothing but blank lines, or nothing at all)"
+        raise ReadError("no_examples", display(path), 0, found_text)
     return head
 
 
@@ -92,37 +91,48 @@ def _format(paths: Sequence[PathLike], heads: Sequence[list[tuple[int, str]]], f
     if format == "jsonl":
         return "jsonl", "format: JSON lines, as told"
     if all(_is_jsonl(path, head) for path, head in zip(paths, heads, strict=True)):
+        if len(paths) > 1:
+            raise _several(paths, "jsonl")
         return "jsonl", f"{names}: JSON lines (every line begins like an object)"
     with_tab = [_mostly_tabs(head) for head in heads]
-    if all(with_tab) and len(paths) == 2 and not display(paths[0]).removesuffix(".gz").endswith(".tsv"):
-        readings = "two TSV files, or a source file and a target file that hold TABs"
-        raise ReadError(
-            "columns",
-            names,
-            0,
-            "both have TABs in their lines",
-            todo=f"this may be {readings}: say --format tsv or --format lines",
-        )
+    if all(with_tab) and len(paths) > 1:
+        raise _several(paths, "tsv")
     if all(with_tab):
         return "tsv", f"{names}: TSV (TABs between columns)"
+    if any(with_tab) and len(paths) > 1:
+        raise _mixed(paths, with_tab)
     if len(paths) == 2:
         return "lines", f"{display(paths[0])} is the source and {display(paths[1])} the target, line by line"
     if len(paths) > 2:
         todo = "say --format lines if the first is the source and the others are right outputs"
         raise ReadError("columns", names, 0, f"{len(paths)} files, not all with TABs", todo=todo)
-    line, text = next((row for head in heads for row in head if "\t" not in row[1]), heads[0][0])
-    separator = next(
-        (name for mark, name in ((",", "commas"), (";", "semicolons"), ("|||", "|||")) if mark in text), ""
-    )
+    raise _one_column(names, heads[0])
+
+
+def _several(paths: Sequence[PathLike], kind: Format) -> ReadError:
+    """Files of pairs each: joined, side by side, or for different uses?"""
+    names = " and ".join(map(display, paths))
+    holds = "TABs in its lines" if kind == "tsv" else "JSON lines"
+    readings = "one set of pairs, sources and targets, or one file to train on and another to validate on"
+    todo = f"this may be {readings}: say --format {kind} or --format lines, or --valid {display(paths[1])}"
+    return ReadError("columns", names, 0, f"each holds pairs ({holds})", todo=todo)
+
+
+def _mixed(paths: Sequence[PathLike], with_tab: Sequence[bool]) -> ReadError:
+    """TABs in the lines of some files only: pairs beside one side of them, or texts that hold TABs?"""
+    pairs, plain = (display(paths[list(with_tab).index(kind)]) for kind in (True, False))
+    readings = f"give {pairs} alone if it holds pairs, or say --format lines if its whole lines are one side"
+    names = " and ".join(map(display, paths))
+    return ReadError("columns", names, 0, f"{pairs} has TABs in its lines, {plain} has none", todo=readings)
+
+
+def _one_column(name: str, head: list[tuple[int, str]]) -> ReadError:
+    line, text = next((row for row in head if "\t" not in row[1]), head[0])
+    separators = ((",", "commas"), (";", "semicolons"), ("|||", "|||"))
+    separator = next((name for mark, name in separators if mark in text), "")
     hint = f"; are the columns separated by {separator}?" if separator else ""
-    raise ReadError(
-        "columns",
-        names,
-        line,
-        f"found 1 column (no TAB){hint}",
-        "source TAB target",
-        "or give a source and a target file",
-    )
+    todo = "or give a source and a target file"
+    return ReadError("columns", name, line, f"found 1 column (no TAB){hint}", "source TAB target", todo)
 
 
 def _mostly_tabs(head: list[tuple[int, str]]) -> bool:
@@ -222,15 +232,7 @@ def _jsonl(
     if asked is not None:
         source, targets = (tuple(map(str, keys)) for keys in asked)
         return Columns("jsonl", source, targets, reasons=(*reasons, _said(source, targets, "as told")))
-    record, line = None, head[0][0]
-    for line, text in head:
-        try:
-            record = parse_record(text)
-            break
-        except ValueError as error:
-            failure = ReadError("record", display(path), line, str(error))
-    if record is None:
-        raise failure
+    record, line = _first_record(path, head)
     sources = [key for key in record if role_of(key) == "source"]
     targets_found = [key for key in record if role_of(key) == "target"]
     if len(sources) != 1 or not targets_found:
@@ -241,6 +243,18 @@ def _jsonl(
         raise ReadError("columns", display(path), line, found, "source and target", readings)
     source, targets = (sources[0],), tuple(targets_found)
     return Columns("jsonl", source, targets, reasons=(*reasons, _said(source, targets, "by their names")))
+
+
+def _first_record(path: PathLike, head: list[tuple[int, str]]) -> tuple[dict[str, Any], int]:
+    """The first line that is a record, and its number; where none is, the error of the first line."""
+    failure: ReadError | None = None
+    for line, text in head:
+        try:
+            return parse_record(text), line
+        except ValueError as error:
+            failure = failure or ReadError("record", display(path), line, str(error))
+    assert failure is not None  # a head has a line at least
+    raise failure
 
 
 def _side_by_side(

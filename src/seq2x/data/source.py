@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from seq2x.data.read_error import ReadError
+from seq2x.errors import UsageError
 
 __all__ = ["CHUNK", "chunks"]
 
@@ -37,11 +38,11 @@ def chunks(path: str | os.PathLike[str]) -> Iterator[bytes]:
     """The content of `path` in pieces of at most about `CHUNK` bytes; `-` is standard input.
 
     Raises DataError: no such file, not a regular file (a FIFO or device could hang or never end), changed while it
-    was read, damaged or hostile gzip, another kind of archive.
+    was read, damaged or hostile gzip, another kind of archive; UsageError for standard input that is closed.
     """
     name = os.fspath(path)
     if name == "-":
-        yield from _unpacked(_raw(sys.stdin.buffer), "standard input", "")
+        yield from _standard_input()
         return
     before = _regular(name)
     try:
@@ -59,6 +60,16 @@ def chunks(path: str | os.PathLike[str]) -> Iterator[bytes]:
             "a file that nobody writes to",
             "wait for its writer and run again",
         )
+
+
+def _standard_input() -> Iterator[bytes]:
+    name = "standard input"
+    if sys.stdin is None:
+        raise UsageError(name, "it is closed", "records, one a line", "give a file")
+    try:
+        yield from _unpacked(_raw(sys.stdin.buffer), name, "")
+    except OSError as error:
+        raise ReadError("unreadable", name, 0, f"cannot be read ({error.strerror or error})") from error
 
 
 def _regular(name: str) -> os.stat_result:
