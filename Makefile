@@ -7,7 +7,9 @@ TORCH_INDEX ?=
 BIN := .venv/bin
 OUT ?= runs/demo
 
-.PHONY: setup demo test test-all check lint bench recipes dist docs clean
+VERSIONS ?= 3.11 3.12 3.13 3.14
+
+.PHONY: setup demo test test-all check lint bench recipes dist dry-run docs clean
 
 setup: .venv/ready
 
@@ -49,8 +51,17 @@ recipes: setup
 	$(BIN)/python recipes/run.py --list
 
 dist: setup
-	rm -rf dist
+	rm -rf dist build
 	$(BIN)/python -m build --quiet --outdir dist .
+
+# Needs the network, so it is no part of `make test`. Nothing is installed or run: it says whether pip finds a wheel of every
+# dependency for other versions of Python, no more.
+dry-run: setup
+	set -e; for version in $(VERSIONS); do \
+	  $(BIN)/python -m pip install --quiet --dry-run --ignore-installed --target build/dry-run \
+	    --only-binary=:all: --python-version $$version '.[demo]'; \
+	  echo "Python $$version: pip finds a wheel of every dependency (a dry run: nothing was installed or tested)"; \
+	done
 
 docs: setup
 	$(BIN)/python -m pytest -q tests/docs

@@ -1,4 +1,5 @@
-"""The wheel as a user gets it: built, installed without its dependencies into a fresh environment, used.
+"""The wheel as a user gets it: built, installed without its dependencies into a fresh environment, used; and the source
+archive, which has to hold the whole project.
 
 Run by `make test` after the tests: `python tests/wheel.py`. Needs no network: a `.pth` file lends the fresh environment
 the dependencies that are already installed here.
@@ -7,9 +8,11 @@ the dependencies that are already installed here.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tempfile
 import venv
 from pathlib import Path
@@ -22,6 +25,7 @@ def main() -> None:
     """Build, install, run `doctor`, predict with a stored run; any failure ends with a message and exit code 1."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        shutil.rmtree(ROOT / "build", ignore_errors=True)  # setuptools would take up modules that are no more
         _run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT))
         (wheel,) = folder.glob("*.whl")
         fresh = folder / "fresh"
@@ -42,7 +46,23 @@ def main() -> None:
         )  # fmt: skip
         if found.split("\n")[:-1] != [line["text"] for line in expected]:
             sys.exit(f"the stored run predicts something else: {found!r}")
+        _check_source(folder)
         print(f"the wheel {wheel.name} installs, passes doctor and predicts as stored")
+
+
+def _check_source(folder: Path) -> None:
+    """The sdist holds every file that git knows (or, where this is no checkout, the tests with their data)."""
+    _run(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", str(folder), str(ROOT))
+    (archive,) = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        held = {name.partition("/")[2] for name in tar.getnames()}
+    known = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    wanted = set(known.stdout.split("\n")[:-1]) - {".gitignore", ".gitattributes"}
+    wanted |= {"tests/data/runs/v1/expected.json", "Makefile", "CHANGELOG.md", "docs/tour.md"}
+    wanted = {name for name in wanted if (ROOT / name).is_file()}
+    if missing := sorted(wanted - held):
+        sys.exit(f"the source archive lacks {len(missing)} files: {', '.join(missing[:5])}")
+    print(f"the source archive {archive.name} holds all {len(wanted)} files of the project")
 
 
 def _run(*command: str, cwd: Path = ROOT, stdin: str = "") -> str:

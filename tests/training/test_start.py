@@ -189,6 +189,16 @@ def test_the_weights_that_are_announced_are_those_of_the_model(tmp_path, fast_di
     assert int(announced.replace(",", "")) == _facts(load(tmp_path / "run" / "best"))["parameters"]
 
 
+def test_a_torch_without_onednn_trains_in_fp32(monkeypatch):
+    from seq2x.training import prepare
+
+    monkeypatch.setattr(prepare, "_has_bf16_units", lambda: True)
+    monkeypatch.setattr(prepare.torch, "ops", object())
+    settings = resolve({"model": "transformer", "width": 256, "device": "cpu"}, "test")
+    reasons = {}
+    assert prepare._settle(settings, reasons).precision == "fp32" and "not faster" in reasons["precision"]
+
+
 def test_one_rule_says_which_metric_fits(tmp_path, fast_disk):
     """The plan, `evaluate` and `compare` say the same of the same pairs, also where the loss chooses the model."""
     path = tmp_path / "pairs.tsv"

@@ -205,11 +205,19 @@ def _settle(settings: Settings, reasons: dict[str, str]) -> Settings:
     wide = (settings.width or 0) >= 192 and settings.model == "transformer"
     able = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     if settings.device == "cpu" or not torch.cuda.is_available():
-        able = torch.ops.mkldnn._is_mkldnn_bf16_supported() and _has_bf16_units()
+        able = _has_bf16_units() and _has_bf16_products()
     choice: Literal["bf16", "fp32"] = "bf16" if able and wide else "fp32"
     why = "the processor multiplies bf16 matrices faster" if able else "the processor is not faster in bf16"
     reasons["precision"] = why if wide or not able else "matrices are too small for bf16 to pay"
     return replace(settings, precision=choice)
+
+
+def _has_bf16_products() -> bool:
+    """Whether this build of torch multiplies bf16 matrices on the processor; one without oneDNN cannot be asked."""
+    try:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    except (AttributeError, RuntimeError):
+        return False
 
 
 def _has_bf16_units() -> bool:
