@@ -1,4 +1,9 @@
-"""The Transformer's decoder: all positions at once in training, one at a time over kept keys and values in search."""
+"""The Transformer's decoder: all positions at once in training, one at a time over kept keys and values in search.
+
+Beams are queries here too. What a search has consumed is kept once per sentence: slot `t * K + k` holds the keys and
+values of what beam k read at step t. Hypotheses change beams all the time, slots never move; a table says which of a
+sentence's slots belong to the past of each beam, and attention looks at those.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,7 @@ from torch import Tensor, nn
 
 from seq2x.nn.dropout import Dropout
 from seq2x.nn.embedding import Embedding
-from seq2x.nn.multihead import key_mask, valid_positions
+from seq2x.nn.multihead import Past, key_mask, valid_positions
 from seq2x.nn.norms import norm
 from seq2x.nn.transformer import DecoderLayer
 from seq2x.types import NOTHING, PAD, Memory, Want
@@ -21,7 +26,7 @@ from .transformer_encoder import layer_shape, positions
 
 __all__ = ["TransformerDecoder", "TransformerState"]
 
-_ROOM = 32  # positions by which the kept keys and values grow: rarely copied, little left unused
+_ROOM = 32  # steps by which the kept keys and values grow: rarely copied, little left unused
 
 
 @dataclass(slots=True)
@@ -29,14 +34,15 @@ class TransformerState:
     """What the decoder carries. Spent by the step it is given to: the buffers belong to the next state.
 
     `memory`: per layer the keys and values of each sentence, `[B,H,S,d]`, and `mask` `[B,1,1,S]` or None: computed
-    once, never repeated for beams. `cache` `[layers,2,N,H,room,d]`: keys and values of the `consumed` positions so far;
-    `spare`: a buffer of the same shape into which the next reordering is written.
+    once, never repeated for beams. `cache` `[layers,2,B,H,room*K,d]`: keys and values of the `consumed` steps so far.
+    `ancestry` `[B,1,K,consumed*K]`: true where a slot is in the past of a beam; None for a single beam, whose past is
+    all of it.
     """
 
     memory: list[tuple[Tensor, Tensor]]
     mask: Tensor | None
     cache: Tensor
-    spare: Tensor | None
+    ancestry: Tensor | None
     beams: int
     consumed: int
     want: Want
@@ -44,23 +50,23 @@ class TransformerState:
     @property
     def position(self) -> Tensor:
         """`[N]`: how many symbols each row has consumed."""
-        return torch.full((self.cache.shape[2],), self.consumed, dtype=torch.int64, device=self.cache.device)
+        rows = self.cache.shape[2] * self.beams
+        return torch.full((rows,), self.consumed, dtype=torch.int64, device=self.cache.device)
 
     def keep(self, rows: Tensor) -> TransformerState:
         """Only the sentences `rows` `[B']` go on, with all their beams."""
         rows = torch.as_tensor(rows, device=self.cache.device)
-        hypotheses = (rows[:, None] * self.beams + torch.arange(self.beams, device=rows.device)).reshape(-1)
         return dataclasses.replace(
             self,
             memory=[(keys.index_select(0, rows), values.index_select(0, rows)) for keys, values in self.memory],
             mask=None if self.mask is None else self.mask.index_select(0, rows),
-            cache=self.cache.index_select(2, hypotheses),
-            spare=None,
+            cache=self.cache.index_select(2, rows),
+            ancestry=None if self.ancestry is None else self.ancestry.index_select(0, rows),
         )
 
     def clone(self) -> TransformerState:
-        """A copy that a later step cannot spend. (The memory is never written to, so it is shared.)"""
-        return dataclasses.replace(self, cache=self.cache.clone(), spare=None)
+        """A copy that a later step cannot spend. (Only `cache` is ever written to; the rest is shared.)"""
+        return dataclasses.replace(self, cache=self.cache.clone())
 
 
 class TransformerDecoder(nn.Module):
@@ -97,29 +103,33 @@ class TransformerDecoder(nn.Module):
     def start(self, memory: Memory, beams: int, top: int = 0, want: Want = NOTHING) -> TransformerState:
         """A state for B * `beams` rows that have consumed nothing."""
         remembered, mask = self._remember(memory)
-        rows, states = len(memory.states) * beams, memory.states
-        cache = states.new_empty(len(self.layers), 2, rows, self.heads, 0, self.head_width)
-        return TransformerState(remembered, mask, cache, None, beams, 0, want)
+        sentences, states = len(memory.states), memory.states
+        cache = states.new_empty(len(self.layers), 2, sentences, self.heads, 0, self.head_width)
+        none = torch.empty(sentences, 1, beams, 0, dtype=torch.bool, device=states.device)
+        return TransformerState(remembered, mask, cache, none if beams > 1 else None, beams, 0, want)
 
     @torch.no_grad()
     def step(
         self, previous: Tensor, origin: Tensor, state: TransformerState
     ) -> tuple[Tensor, Tensor | None, TransformerState]:
-        """Row n continues row `origin[n]` with `previous[n]`: (hidden `[N,D]`, attention `[N,S]` if wanted, state)."""
-        position = state.consumed
-        cache, spare = _continued(state, origin)
-        x: Tensor = self.embedding(previous)[:, None]
+        """Row n continues row `origin[n]` with `previous[n]`: (hidden `[N,D]`, attention `[N,S]` if wanted, state).
+
+        A row continues a row of its own sentence. `PAD` is what a place without a hypothesis consumes: it is read as
+        nothing, because others of its sentence pass it by with weight zero, and 0 * NaN would be NaN.
+        """
+        position, beams = state.consumed, state.beams
+        cache, ancestry = _with_room(state.cache, beams * (position + 1), beams), _continued(state, origin)
+        x: Tensor = self.embedding(previous, previous != PAD)[:, None]
         if self.positions is not None:
             x = self.positions(x, position)
         weights = None
         for depth, layer in enumerate(self.layers):
             wanted = "attention" in state.want and depth == len(self.layers) - 1
-            x, weights = cast(DecoderLayer, layer).step(
-                x, position, cache[depth], state.memory[depth], state.mask, wanted
-            )
+            past = Past(cache[depth], ancestry, position)
+            x, weights = cast(DecoderLayer, layer).step(x, past, state.memory[depth], state.mask, wanted)
         if self.norm is not None:
             x = self.norm(x)
-        after = dataclasses.replace(state, cache=cache, spare=spare, consumed=position + 1)
+        after = dataclasses.replace(state, cache=cache, ancestry=ancestry, consumed=position + 1)
         return x.squeeze(1), None if weights is None else weights.squeeze(1), after
 
     def _remember(self, memory: Memory) -> tuple[list[tuple[Tensor, Tensor]], Tensor | None]:
@@ -128,26 +138,22 @@ class TransformerDecoder(nn.Module):
         return remembered, key_mask(valid_positions(memory.lengths, memory.states.shape[1]))
 
 
-def _continued(state: TransformerState, origin: Tensor) -> tuple[Tensor, Tensor | None]:
-    """The cache in the order of `origin`, with room for one more position, and a spare buffer (or None).
+def _continued(state: TransformerState, origin: Tensor) -> Tensor | None:
+    """`[B,1,K,(consumed+1)*K]`: each beam has the past of the beam that it continues, and its own new slot."""
+    before = state.ancestry
+    if before is None:
+        return None
+    sentences, _, beams, slots = before.shape
+    inherited = before.reshape(sentences * beams, slots).index_select(0, origin).view(sentences, 1, beams, slots)
+    own = torch.eye(beams, dtype=torch.bool, device=before.device).expand(sentences, 1, beams, beams)
+    return torch.cat([inherited, own], -1)
 
-    One beam per sentence never changes places, so greedy search copies nothing. On a CPU, where `origin` lies in the
-    host's own memory, an order that changes nothing is seen and nothing is copied either; elsewhere looking would
-    make the host wait for the device, so the copy is made.
-    """
-    cache, spare = state.cache, state.spare
-    rows = len(origin)
-    moved = state.beams > 1 and state.consumed > 0
-    if moved and origin.device.type == "cpu":
-        moved = not torch.equal(origin, torch.arange(rows))
-    if moved:
-        if spare is None:
-            spare = torch.empty_like(cache)
-        torch.index_select(cache, 2, origin, out=spare)
-        cache, spare = spare, cache
-    if state.consumed == cache.shape[4]:
-        layers, two, _, heads, room, width = cache.shape
-        grown = cache.new_empty(layers, two, rows, heads, room + _ROOM, width)
-        grown[..., :room, :] = cache
-        cache, spare = grown, None
-    return cache, spare
+
+def _with_room(cache: Tensor, slots: int, beams: int) -> Tensor:
+    """`cache` with room for `slots`; it grows by many steps at once."""
+    layers, two, sentences, heads, room, width = cache.shape
+    if room >= slots:
+        return cache
+    grown = cache.new_empty(layers, two, sentences, heads, room + _ROOM * beams, width)
+    grown[..., :room, :] = cache
+    return grown

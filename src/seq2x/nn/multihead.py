@@ -9,6 +9,7 @@ the same input are one product. Masks are boolean, true where a key may be seen.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from .pooling import valid
 from .positions import Rotary
 from .precision import linear
 
-__all__ = ["CrossAttention", "SelfAttention", "attend", "key_mask", "valid_positions"]
+__all__ = ["CrossAttention", "Past", "SelfAttention", "attend", "key_mask", "valid_positions"]
 
 
 def valid_positions(lengths: Tensor, size: int) -> Tensor | None:
@@ -77,6 +78,18 @@ def attend(
     return weights @ values, (weights.float() if weights.dtype == torch.bfloat16 else weights) if want_weights else None
 
 
+class Past(NamedTuple):
+    """What the K beams of B sentences have read before step `position`, in one layer.
+
+    `cache` `[2, B, H, slots, d]`: keys and values; slot `t * K + k` is what beam k read at step t. `ancestry`
+    `[B, 1, K, (position + 1) * K]`: which slots, the new one among them, each beam may see; None: all.
+    """
+
+    cache: Tensor
+    ancestry: Tensor | None
+    position: int
+
+
 class SelfAttention(nn.Module):
     """Positions of a sequence look at each other; the causal form looks back only.
 
@@ -105,10 +118,18 @@ class SelfAttention(nn.Module):
             queries, keys = self.rotary(queries, start), self.rotary(keys, start)
         return queries, keys, values
 
-    def step(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """One new position per row: `queries` `[N, H, 1, d]` over all keys so far `[N, H, T, d]` -> `[N, D]`."""
-        context, _ = attend(queries, keys, values)
-        return linear(_merge(context), self.out, self.out_bias).squeeze(1)
+    def step(self, x: Tensor, past: Past) -> Tensor:
+        """One new position per row: `x` `[N, 1, D]` after its `past`, to which its keys and values are added."""
+        sentences, beams = past.cache.shape[1], len(x) // past.cache.shape[1]
+        first, end = past.position * beams, (past.position + 1) * beams
+        queries, keys, values = (  # the K rows of a sentence are K queries against its one past
+            part.view(sentences, beams, self.heads, -1).transpose(1, 2) for part in self.project(x, past.position)
+        )
+        past.cache[0, :, :, first:end] = keys
+        past.cache[1, :, :, first:end] = values
+        seen = past.cache[:, :, :, :end]
+        context, _ = attend(queries, seen[0], seen[1], past.ancestry)
+        return linear(_merge(context).view_as(x), self.out, self.out_bias)
 
 
 class CrossAttention(nn.Module):

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from .dropout import Dropout
 from .initial import small
-from .multihead import CrossAttention, SelfAttention
+from .multihead import CrossAttention, Past, SelfAttention
 from .norms import norm
 from .positions import Rotary
 from .precision import linear
@@ -120,19 +120,14 @@ class DecoderLayer(nn.Module):
     def step(
         self,
         x: Tensor,
-        position: int,
-        cache: Tensor,
+        past: Past,
         memory: tuple[Tensor, Tensor],
         mask: Tensor | None,
         want_weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """One position: `x` `[N, 1, D]`; `cache` `[2, N, H, T, d]` (keys, values), written at `position`."""
+        """One position: `x` `[N, 1, D]` after its `past`, which it joins."""
         y = self.attention_norm(x) if self.pre else x
-        queries, keys, values = self.attention.project(y, position)
-        cache[0, :, :, position] = keys.squeeze(2)
-        cache[1, :, :, position] = values.squeeze(2)
-        seen = cache[:, :, :, : position + 1]
-        x = x + self.attention.step(queries, seen[0], seen[1])[:, None]
+        x = x + self.attention.step(y, past)
         if not self.pre:
             x = self.attention_norm(x)
         return self._look_and_think(x, None, memory, mask, want_weights)
