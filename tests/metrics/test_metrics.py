@@ -4,11 +4,12 @@ import importlib.util
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import sacrebleu
 
 from seq2x.errors import UsageError
-from seq2x.metrics import METRICS, evaluate_pairs, fit, make
+from seq2x.metrics import METRICS, chosen, evaluate_pairs, fit, make
 from seq2x.metrics.scripts import script_of
 
 
@@ -106,15 +107,48 @@ def test_every_right_output_and_the_whole_of_a_large_set_count():
     assert fitting(half)[0] == "bleu"
 
 
+class Length:
+    """A metric of somebody else's: characters of output per character of the right one."""
+
+    name, better, signature = "length", "lower", ""
+
+    def count(self, output, references):
+        return np.array([len(output), len(references[0])], dtype=np.float64)
+
+    def score(self, total):
+        return float(total[0] / total[1])
+
+
 def test_an_unknown_metric_is_named():
+    for asked in ("bluw", ["chrf", "bluw"]):
+        with pytest.raises(UsageError, match='no metric "bluw"; did you mean "bleu"'):
+            chosen(asked)
     with pytest.raises(UsageError, match="bleu"):
         make("bluw", [["a"]])
+    with pytest.raises(UsageError, match=r'"perplexity" is of log-probabilities.*; "seq2x score" gives it'):
+        chosen("perplexity")
+
+
+def test_one_name_is_not_a_list_of_letters():
+    assert chosen("ter") == chosen(["ter"]) == ["ter"]
+    assert chosen(("ter", "bleu", "ter")) == ["ter", "bleu"] and chosen(()) == []
 
 
 def test_an_object_may_stand_where_a_name_may():
     metric = make("bleu", [["a"]])
     assert make(metric, [["我"]]) is metric
     assert evaluate_pairs(metric, ["a b c d"], ["a b c d"]).value == pytest.approx(100.0)
+    mine = Length()
+    assert chosen(mine) == [mine] and chosen(["bleu", mine]) == ["bleu", mine]
+    assert evaluate_pairs(mine, ["ab", "c"], ["abcd", "ef"]).value == 0.5
+
+
+def test_what_is_no_metric_is_said():
+    for wrong in (Length, 3, None, ["bleu", 3]):
+        with pytest.raises(UsageError, match="expected a name, or an object with name, count and score"):
+            chosen(wrong)
+    with pytest.raises(UsageError, match='two metrics are called "length"'):
+        chosen([Length(), Length()])
 
 
 def test_metrics_need_no_torch():

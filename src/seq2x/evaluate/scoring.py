@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from seq2x.errors import DataError
+from seq2x.errors import Seq2xError
 from seq2x.evaluate.inputs import Paths, Run, Runs, loaded, pairs, parted, reading, several
 from seq2x.evaluate.notes import cut_sources, overlap, unsearched
 from seq2x.evaluate.predicted import Given, predicted
@@ -65,7 +65,7 @@ def _scored(predictor: Predictor, given: Sequence[Given], how: Settings) -> list
     sources = [one.example.source for one in given]
     try:
         return predictor.task.score(sources, [one.ids for one in given], 1 if how.invariant else how.batch_size)
-    except DataError as error:
+    except Seq2xError as error:
         if error.row is None:
             raise
         raise error.at(f"{given[error.row].file}:{given[error.row].example.line}") from error
