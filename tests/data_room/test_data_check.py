@@ -198,12 +198,38 @@ def test_overlap(tmp_path):
         write(tmp_path, to_bytes(pairs[:400])),
         write(tmp_path, to_bytes([*pairs[400:], pairs[3], [pairs[5][0], "Anders."]]), "test.tsv"),
     )
-    finding = next(f for f in check([train], against=[test]).findings if f.code == "overlap")
+    finding = next(f for f in check([train], test=[test]).findings if f.code == "overlap")
     assert (
         finding.count == 2 and "1 with the same target" in finding.text and [p.line for p in finding.places] == [51, 52]
     )
-    assert "overlap" not in check([train], against=[write(tmp_path, to_bytes(pairs[400:]), "test.tsv")]).codes
-    assert check([train], against=[tmp_path / "none.tsv"]).exit_code == 3
+    assert "overlap" not in check([train], test=[write(tmp_path, to_bytes(pairs[400:]), "test.tsv")]).codes
+    assert check([train], test=[tmp_path / "none.tsv"]).exit_code == 3
+
+
+def test_one_test_file_is_not_a_list_of_letters(tmp_path):
+    train = write(tmp_path, "".join(f"source {i}\ttarget {i}\n" for i in range(50)))
+    test = write(tmp_path, "source 3\tx\nother\ty\n", "test.tsv")
+    more = write(tmp_path, "source 4\tx\nanother\ty\n", "more.tsv")
+    for one in (str(test), test, [test]):
+        (finding,) = [f for f in check(str(train), test=one).findings if f.code == "overlap"]
+        assert finding.text.startswith("1 of 2 sources")
+    (finding,) = [f for f in check(train, test=[test, more], format="tsv").findings if f.code == "overlap"]
+    assert finding.text.startswith("2 of 4 sources")
+
+
+def test_a_clean_copy_is_part_of_the_check(tmp_path):
+    rows = "".join(f"source {i}\ttarget {i}\n" for i in range(50)) + "x\u200by\tz\n\tlost\n"
+    path = write(tmp_path, rows)
+    report = check(path, fix=str(tmp_path / "clean.tsv"))
+    assert report.fixed.kept == 51 and report.fixed.dropped == {"empty_source": 1}
+    assert (tmp_path / "clean.tsv").read_text().count("\n") == 51 and (tmp_path / "clean.tsv.log").exists()
+    told = report.to_json()["fixed"]
+    assert told["kept"] == 51 and told["left_out"] == {"empty_source": 1} and told["log"].endswith("clean.tsv.log")
+    assert json.dumps(told) and "fixed" not in check(path).to_json() and check(path).fixed is None
+    with pytest.raises(UsageError, match="one of the inputs"):
+        check(path, fix=path)
+    unread = check(tmp_path / "nowhere.tsv", fix=tmp_path / "other.tsv")
+    assert unread.exit_code == 3 and unread.fixed is None and not (tmp_path / "other.tsv").exists()
 
 
 def test_several_references_are_neither_duplicates_nor_an_error(tmp_path):

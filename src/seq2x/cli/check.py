@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seq2x.cli import streams
 from seq2x.cli.parser import Parser, add_settings, given
 from seq2x.errors import escape
+
+if TYPE_CHECKING:
+    from seq2x.data.fix import Fixed
 
 __all__ = ["HELP", "add", "run"]
 
@@ -29,14 +31,18 @@ def run(arguments: argparse.Namespace) -> int:
     """Report on standard output; 3 if there is an error, for scripts."""
     from seq2x.data.check import check
 
-    chosen: dict[str, Any] = _settings(given(arguments, "check"))
-    report = check(arguments.files, against=arguments.test, **chosen)
+    settings = given(arguments, "check")
+    report = check(arguments.files, test=arguments.test, fix=arguments.fix, **_settings(settings))
     if arguments.json:
         streams.write_json(report.to_json())
     else:
         streams.write("\n".join(map(escape, report.lines())))
-    if arguments.fix is not None:
-        streams.note(_fix(arguments.files, arguments.fix, chosen))
+    for name in sorted(settings.keys() - set(_USED)):
+        streams.note(f"{name} has no effect: check looks at the files as they are")
+    if report.fixed is not None:
+        streams.note(_done(report.fixed))
+    elif arguments.fix is not None:
+        streams.note(f"{arguments.fix} is not written: the data cannot be read")
     return report.exit_code
 
 
@@ -48,16 +54,11 @@ def _settings(values: dict[str, Any]) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in _USED}
 
 
-def _fix(files: list[str], clean: str, chosen: dict[str, Any]) -> str:
-    """Write the clean copy; what was done, in one line."""
-    from seq2x.data.fix import fix
-
-    log = Path(f"{clean}.log")
-    said = {name: chosen[name] for name in ("format", "columns", "max_line_bytes")}
-    fixed = fix(files, Path(clean), log, **said)
+def _done(fixed: Fixed) -> str:
+    """What became of the data, in one line."""
     parts = [f"{fixed.kept:,} pairs kept in {fixed.out}"]
     for what, counts in (("repaired", fixed.changed), ("left out", fixed.dropped)):
         if counts:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common())
             parts.append(f"{what}: {reasons}")
-    return f"{'; '.join(parts)} (see {log})"
+    return f"{'; '.join(parts)} (see {fixed.out}.log)"

@@ -1,6 +1,6 @@
 """What is wrong with my data, before any training.
 
-    report = check(["pairs.tsv"])
+    report = check("pairs.tsv", test="test.tsv", fix="clean.tsv")
     for line in report.lines(): print(line)
 
 The texts are read once and forgotten (62 bytes stay for each pair), and a second time up to the last line
@@ -14,12 +14,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from seq2x.data.columns import Columns
 from seq2x.data.corpus_rules import CORPUS_RULES, Corpus, Draft, text_hash
+from seq2x.data.fix import fix as write_clean
 from seq2x.data.line_rules import RULES, Pairs, Tally
 from seq2x.data.lines import MAX_LINE_BYTES, BadUtf8, PathLike, display, iter_lines
 from seq2x.data.notes import Notes
@@ -39,7 +41,8 @@ def check(
     *,
     format: Literal["auto", "tsv", "lines", "jsonl"] = "auto",
     columns: str = "auto",
-    against: Sequence[PathLike] = (),
+    test: PathLike | Sequence[PathLike] = (),
+    fix: PathLike | None = None,
     max_source_length: int = 512,
     max_target_length: int = 512,
     on_bad_utf8: BadUtf8 = "error",
@@ -47,11 +50,13 @@ def check(
 ) -> Report:
     """Everything worth knowing about the pairs in `paths` (one file, or several).
 
-    `against` is a second set (a test set): which of its sources occur in `paths`?
+    `test` is a second set, one file or several: which of its sources occur in `paths`? `fix` writes a clean copy there,
+    and what was done to `FIX.log` (see `seq2x.data.fix`); what came of it is `Report.fixed`.
 
-    What cannot be read is a finding, not an exception. Raises UsageError for columns or formats that cannot be.
+    What cannot be read is a finding, not an exception, and is not fixed. Raises UsageError for columns, formats or a
+    clean copy that cannot be, DataError if nothing is left in it, StorageError.
     """
-    paths = [paths] if isinstance(paths, str | os.PathLike) else paths
+    paths, tests = ([given] if isinstance(given, str | os.PathLike) else given for given in (paths, test))
     files = tuple(display(path) for path in paths)
     try:
         found = sniff(paths, format, columns, max_line_bytes=max_line_bytes)
@@ -60,9 +65,13 @@ def check(
     survey = _Survey(found, on_bad_utf8, max_line_bytes, (max_source_length, max_target_length))
     survey.read(paths)
     findings = [*survey.findings(paths)]
-    if against:
-        findings += _overlap(survey.corpus, against, format, columns, max_line_bytes)
-    return Report(files, found.reasons, survey.facts(), sort_findings(findings))
+    if tests:
+        findings += _overlap(survey.corpus, tests, format, columns, max_line_bytes)
+    fixed = None
+    if fix is not None:
+        log = Path(f"{os.fspath(fix)}.log")
+        fixed = write_clean(paths, Path(fix), log, format=format, columns=columns, max_line_bytes=max_line_bytes)
+    return Report(files, found.reasons, survey.facts(), sort_findings(findings), fixed)
 
 
 def _unreadable(error: ReadError) -> Finding:

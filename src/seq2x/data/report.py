@@ -5,7 +5,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from seq2x.data.fix import Fixed
 
 __all__ = ["WORST", "Finding", "Place", "Report", "Severity", "Worst", "shorten", "sort_findings"]
 
@@ -43,12 +46,15 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All findings, the gravest first. `facts` are counts: pairs, sources, targets, characters."""
+    """All findings, the gravest first. `facts` are counts: pairs, sources, targets, characters. `fixed`: what came of
+    the clean copy, where one was asked for and could be made.
+    """
 
     files: tuple[str, ...]
     reasons: tuple[str, ...] = ()
     facts: dict[str, int] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    fixed: Fixed | None = None
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -70,7 +76,8 @@ class Report:
             | {"places": [{"file": p.file, "line": p.line, "text": p.text} for p in f.places]}
             for f in self.findings
         ]
-        return {"files": list(self.files), "reasons": list(self.reasons), "facts": self.facts, "findings": findings}
+        report = {"files": list(self.files), "reasons": list(self.reasons), "facts": self.facts, "findings": findings}
+        return report if self.fixed is None else report | {"fixed": _plain(self.fixed)}
 
     def lines(self) -> Iterator[str]:
         """For the terminal."""
@@ -83,6 +90,11 @@ class Report:
                 yield f"    {place.file}:{place.line}" + (f"  {shorten(place.text)}" if place.text else "")
         count = {severity: sum(f.severity == severity for f in self.findings) for severity in _ORDER}
         yield ", ".join(f"{number} {severity}{'s' * (number != 1)}" for severity, number in count.items())
+
+
+def _plain(fixed: Fixed) -> dict[str, Any]:
+    done = {"kept": fixed.kept, "repaired": dict(fixed.changed), "left_out": dict(fixed.dropped)}
+    return {"out": str(fixed.out), "log": f"{fixed.out}.log", **done}
 
 
 def sort_findings(findings: list[Finding]) -> tuple[Finding, ...]:

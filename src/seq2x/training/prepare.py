@@ -97,7 +97,7 @@ def _check(data: _Source, say: Callable[[str], None]) -> None:
         data.paths,
         format=settings.format,
         columns=settings.columns,
-        against=[settings.valid] if settings.valid else [],
+        test=[settings.valid] if settings.valid else [],
         max_source_length=settings.max_source_length,
         max_target_length=settings.max_target_length,
         on_bad_utf8=settings.on_bad_utf8,
