@@ -9,9 +9,12 @@ import torch
 from tests.training.toy import Feed, Model, objective, settings, training
 
 from seq2x.errors import DivergedError, OutOfMemory
+from seq2x.training.diagnosis import first_bad_layer
+from seq2x.training.log import Log, read_metrics
 from seq2x.training.loop import run, update
 from seq2x.training.micro import gradients, seed_of
 from seq2x.training.state import state_tensors
+from seq2x.types import Loss
 
 
 def digest(t):
@@ -88,8 +91,7 @@ def test_an_update_depends_on_seed_and_step_alone():
 
 def poisoned(at, place, bad):
     """A training whose micro-batches at the steps `at` meet `bad` at `place`."""
-    t = training(settings(max_steps=30, valid_steps=30, accum_count=2), model=Model(batch_norm=True))
-    calls = itertools.count(1)
+    t = training(settings(max_steps=30, valid_steps=30, accum_count=2, ema=0.9), model=Model(batch_norm=True))
 
     def spoil(gradient):
         return gradient * bad if t.progress.step + 1 in at else gradient
@@ -98,7 +100,6 @@ def poisoned(at, place, bad):
         return output * bad if t.progress.step + 1 in at else output
 
     def bad_objective(model, batch):
-        next(calls)
         loss = objective(model, batch)
         if place == "loss" and t.progress.step + 1 in at:
             loss.total = loss.total * bad
@@ -134,6 +135,52 @@ def test_three_in_a_row_end_the_run_and_name_the_place(place):
     assert caught.value.exit_code == 6
     assert "step 9" in str(caught.value)
     assert all(torch.isfinite(x).all() for x in t.micro.model.state_dict().values())
+
+
+@pytest.mark.parametrize("steps", [7, 9, 10])
+def test_none_but_bad_updates_do_not_pass_for_a_training(steps):
+    """Also where the end comes before a log line is due: nothing is validated, let alone called the best."""
+    seen = []
+    t = training(settings(max_steps=steps, valid_steps=1000), objective=lambda *both: _times(objective(*both), "nan"))
+    t.validate = seen.append
+    with pytest.raises(DivergedError, match=f"{steps} updates in a row"):
+        run(t)
+    assert not seen and t.progress.validated < 0
+
+
+def test_what_happened_since_the_last_log_line_is_written_before_a_validation(tmp_path):
+    log = Log(tmp_path, quiet=True)
+    run(training(settings(max_steps=25, valid_steps=25), log=log))
+    steps = [record["step"] for record in read_metrics(tmp_path)]
+    assert steps == [*range(2, 25, 2), 25]
+
+
+def test_a_cancelled_update_is_named_with_its_rows_and_layer(tmp_path):
+    """Also where it was made in the epoch before, whose rows are others: an epoch has three updates."""
+    log = Log(tmp_path, quiet=True)
+    t = training(settings(max_steps=10, valid_steps=100), model=Model(batch_norm=True), log=log)
+
+    def spoil(module, inputs, output):
+        return output * float("nan") if t.progress.step + 1 == 6 or t.progress.step == 10 else output
+
+    t.micro.model.hidden.register_forward_hook(spoil)
+    run(t)
+    record = read_metrics(tmp_path)[-1]
+    assert record["step"] == 10 and record["cancelled"] == 1
+    assert record["bad_step"] == 6 and record["bad_layer"] == "hidden"
+    assert record["bad_rows"] == t.micro.feed.epoch(1)[2].tolist() != t.micro.feed.epoch(0)[0].tolist()
+
+
+def test_looking_for_the_bad_layer_changes_nothing():
+    t = training(settings(max_steps=4), model=Model(batch_norm=True))
+    run(t)
+    before = digest(t)
+    assert first_bad_layer(t.micro, np.arange(8), 3) == "a gradient"
+    assert digest(t) == before
+
+
+def _times(loss, factor):
+    return Loss(loss.total * float(factor), loss.count)
 
 
 def test_two_in_a_row_do_not():

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from seq2x.nn.norms import BatchNorm
 from seq2x.settings import Settings
 from seq2x.training.average import Averages
 from seq2x.training.distributed import World
@@ -27,7 +28,7 @@ class Model(nn.Module):
         torch.manual_seed(3)
         self.embedding = nn.Embedding(SYMBOLS, 8)
         self.hidden = nn.Linear(8, 8)
-        self.norm = nn.BatchNorm1d(8) if batch_norm else nn.Identity()
+        self.norm = BatchNorm(8) if batch_norm else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(8, SYMBOLS)
 

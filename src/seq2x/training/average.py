@@ -30,11 +30,19 @@ class Averages:
         self._dropped: list[list[torch.Tensor]] = []
 
     @torch.no_grad()
-    def after_update(self, step: int) -> None:
-        """Let the moving average follow the weights of update `step` (1, 2, ...)."""
+    def after_update(self, step: int, finite: torch.Tensor | None = None) -> None:
+        """Let the moving average follow the weights of update `step` (1, 2, ...).
+
+        `finite`: a scalar on the device; where it is false the update was called off, and the average stays, too.
+        """
         if self._moving:
-            decay = min(self.decay, (1 + step) / (10 + step))
-            torch._foreach_lerp_(self._moving, [p.detach() for p in self._live], 1.0 - decay)
+            share = 1.0 - min(self.decay, (1 + step) / (10 + step))
+            live = [p.detach() for p in self._live]
+            if finite is None:
+                torch._foreach_lerp_(self._moving, live, share)
+            else:
+                shares = [torch.where(finite, share, 0.0).to(t.dtype) for t in live]
+                torch._foreach_lerp_(self._moving, live, shares)
 
     @torch.no_grad()
     def keep(self) -> None:

@@ -10,12 +10,16 @@ from torch import nn
 
 from seq2x.nn.precision import matrix_precision
 from seq2x.training.micro import Micro, seed_of
+from seq2x.training.state import running_statistics
 
 __all__ = ["first_bad_layer"]
 
 
 def first_bad_layer(micro: Micro, rows: np.ndarray, step: int) -> str:
-    """Compute the loss of `rows` once more, watching; the first module's name, "the loss" or "a gradient"."""
+    """Compute the loss of `rows` once more, watching; the first module's name, "the loss" or "a gradient".
+
+    With the weights of now, if updates came in between. Changes nothing in the model.
+    """
     found: list[str] = []
 
     def watch(name: str) -> Any:
@@ -28,6 +32,8 @@ def first_bad_layer(micro: Micro, rows: np.ndarray, step: int) -> str:
     for name, parameter in micro.model.named_parameters():
         if not bool(torch.isfinite(parameter).all()):
             return name
+    running = running_statistics(micro.model)
+    before = [buffer.clone() for buffer in running]
     hooks = [m.register_forward_hook(watch(name)) for name, m in micro.model.named_modules() if name]
     try:
         for number, part in enumerate(micro.feed.split(rows, micro.accum_count * micro.world.size)):
@@ -41,6 +47,8 @@ def first_bad_layer(micro: Micro, rows: np.ndarray, step: int) -> str:
     finally:
         for hook in hooks:
             hook.remove()
+        for buffer, old in zip(running, before, strict=True):
+            buffer.copy_(old)
     return found[0] if found else "a gradient"
 
 

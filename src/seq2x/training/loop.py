@@ -7,22 +7,22 @@ nothing in an update waits for the host: whether all is finite is decided on the
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 
-from seq2x.errors import DivergedError, Seq2xError
+from seq2x.errors import DivergedError
 from seq2x.settings import Settings
 from seq2x.training.average import Averages
 from seq2x.training.log import Log, duration
 from seq2x.training.micro import Micro, gradients
 from seq2x.training.optim import apply_update, gradient_norm, learning_rate
 from seq2x.training.signals import Signals
-from seq2x.training.state import Progress, Tally
+from seq2x.training.state import Progress, Tally, running_statistics
 
 __all__ = ["Interrupted", "Training", "log_steps", "rate_of", "run", "update"]
 
@@ -54,6 +54,10 @@ class Training:
     saved_at: float = field(default_factory=time.monotonic)
     logged: tuple[float, int] = (0.0, 0)  # monotonic time and tokens at the last log line
     shown: str = ""
+    running: list[torch.Tensor] = field(init=False)  # what a forward pass changes: batch norm's statistics
+
+    def __post_init__(self) -> None:
+        self.running = running_statistics(self.micro.model)
 
     def seconds(self) -> float:
         """Seconds of training, earlier sittings included."""
@@ -90,20 +94,19 @@ def run(training: Training) -> str:
 
 def update(t: Training, rows: np.ndarray) -> None:
     """One update of the weights with the examples `rows`, or none if its loss or a gradient is not finite."""
-    settings, p, model = t.settings, t.progress, t.micro.model
+    settings, p = t.settings, t.progress
     step = p.step + 1
-    running = _running_statistics(model)
-    before = [buffer.clone() for buffer in running]
+    before = [buffer.clone() for buffer in t.running]
     loss, count = gradients(t.micro, rows, step)
-    norm = gradient_norm(model.parameters()) / count.clamp(min=1)
+    norm = gradient_norm(t.micro.model.parameters()) / count.clamp(min=1)
     finite = torch.isfinite(loss) & torch.isfinite(norm)
     factor = 1.0 / count.clamp(min=1)
     if settings.max_grad_norm:
         factor = factor * (settings.max_grad_norm / (norm + 1e-12)).clamp(max=1.0)
     apply_update(t.optimizer, rate_of(settings, step), factor, finite)
-    for buffer, old in zip(running, before, strict=True):  # a cancelled update leaves no trace in these either
+    for buffer, old in zip(t.running, before, strict=True):  # a cancelled update leaves no trace in these either
         buffer.copy_(torch.where(finite, buffer, old))
-    t.averages.after_update(step)
+    t.averages.after_update(step, finite)
     t.tally.add(step, loss, count, norm, finite)
     p.step, p.position, p.tokens = step, p.position + 1, p.tokens + t.micro.feed.tokens(rows)
 
@@ -117,11 +120,6 @@ def rate_of(settings: Settings, step: int) -> float:
 def log_steps(settings: Settings) -> int:
     """Updates between two log lines: ten per validation, 50 at most; a function of the settings alone."""
     return max(1, min(50, (settings.valid_steps or 1) // 10))
-
-
-def _running_statistics(model: torch.nn.Module) -> list[torch.Tensor]:
-    """Buffers that a forward pass changes (batch norm's)."""
-    return [b for m in model.modules() if getattr(m, "track_running_stats", False) for b in m.buffers(recurse=False)]
 
 
 def _last(t: Training) -> int:
@@ -143,8 +141,14 @@ def _reason_to_stop(t: Training) -> str:
 
 
 def _validate(t: Training) -> None:
-    """Rank 0 validates and saves; all ranks learn the outcome. A signal meanwhile: back to before it, save, stop."""
+    """Rank 0 validates and saves; all ranks learn the outcome. A signal meanwhile: back to before it, save, stop.
+
+    What happened since the last log line is read and judged first: weights that no update has touched, or too few
+    steps to fill a line, must not pass for a training.
+    """
     p, world = t.progress, t.micro.world
+    if t.tally.counted():
+        _write_log(t)
     interrupted = 0
     if world.leader:
         t.averages.keep()
@@ -165,13 +169,7 @@ def _validate(t: Training) -> None:
 def _write_log(t: Training) -> None:
     """Read the tally (the only time an update is waited for), judge it, write it down."""
     p, seen = t.progress, t.tally.read()
-    if seen["cancelled"]:
-        t.log.say(
-            f"step {p.step}: {seen['cancelled']:.0f} updates with non-finite values left out,"
-            f" the last at step {seen['bad_step']:.0f}"
-        )
-    if seen["worst"] >= t.settings.max_nonfinite:
-        raise _diverged(t, seen)
+    bad = _cancelled(t, seen) if seen["cancelled"] else {}
     now = time.monotonic()
     speed = (p.tokens - t.logged[1]) / max(now - t.logged[0], 1e-9)
     loss = seen["loss"] / max(seen["count"], 1.0)
@@ -179,15 +177,15 @@ def _write_log(t: Training) -> None:
     left = (_last(t) - p.step) * t.seconds() / max(p.step, 1)
     values = {
         "epoch": p.epoch,
-        "loss": loss,
-        "perplexity": math.exp(min(loss, 700.0)),
-        "gradient_norm": norm,
+        "loss": loss if seen["updates"] else None,
+        "gradient_norm": norm if seen["updates"] else None,
         "learning_rate": rate_of(t.settings, p.step),
         "tokens": p.tokens,
         "cancelled": int(seen["cancelled"]),
+        **bad,
     }
     clock = {"seconds": round(t.seconds(), 3), "tokens_per_second": round(speed, 1)}
-    p.loss = loss
+    p.loss = loss if seen["updates"] else p.loss
     if t.micro.world.leader:
         t.log.record("train", p.step, values, clock)
     p.lines = t.log.lines
@@ -211,18 +209,38 @@ def _stop(t: Training) -> None:
     )
 
 
-def _diverged(t: Training, seen: dict[str, float]) -> Seq2xError:
+def _cancelled(t: Training, seen: dict[str, float]) -> dict[str, Any]:
+    """Say which update was left out last, with its rows and the first bad layer; what of it goes into the record.
+
+    Raises `DivergedError` if too many were left out in a row.
+    """
     from seq2x.training.diagnosis import first_bad_layer
 
-    p, bad = t.progress, int(seen["bad_step"])
-    updates = t.micro.feed.epoch(p.epoch)
-    place = p.position - 1 - (p.step - bad)
-    rows = updates[place] if 0 <= place < len(updates) else updates[0]
+    bad = int(seen["bad_step"])
+    rows = _rows_of(t, bad)
     layer = first_bad_layer(t.micro, rows, bad)
-    shown = ", ".join(str(row) for row in rows[:5])
-    return DivergedError(
-        f"step {bad}",
-        f"loss or gradients not finite in {seen['worst']:.0f} updates in a row (rows {shown}, ...; first bad: {layer})",
-        "",
-        "no such update was applied; try a lower learning_rate or --precision fp32",
+    found = f"rows {', '.join(str(row) for row in rows[:5])}, ...; first bad: {layer}"
+    if seen["worst"] >= t.settings.max_nonfinite:
+        raise DivergedError(
+            f"step {bad}",
+            f"loss or gradients not finite in {seen['worst']:.0f} updates in a row ({found})",
+            "",
+            "no such update was applied; try a lower learning_rate or --precision fp32",
+        )
+    t.log.say(
+        f"step {t.progress.step}: {seen['cancelled']:.0f} updates with non-finite values left out, the last at"
+        f" step {bad} ({found})"
     )
+    return {"bad_step": bad, "bad_rows": [int(row) for row in rows], "bad_layer": layer}
+
+
+def _rows_of(t: Training, step: int) -> np.ndarray:
+    """The rows of an update already made, in this epoch or an earlier one."""
+    p = t.progress
+    epoch, place = p.epoch, p.position - 1 - (p.step - step)
+    updates = t.micro.feed.epoch(epoch)
+    while place < 0 and epoch > 0:
+        epoch -= 1
+        updates = t.micro.feed.epoch(epoch)
+        place += len(updates)
+    return updates[place]

@@ -22,7 +22,16 @@ from torch import nn
 from seq2x.errors import DivergedError, FolderError
 from seq2x.training.average import Averages
 
-__all__ = ["Progress", "Tally", "broken_conditions", "check_finite", "conditions", "restore_tensors", "state_tensors"]
+__all__ = [
+    "Progress",
+    "Tally",
+    "broken_conditions",
+    "check_finite",
+    "conditions",
+    "restore_tensors",
+    "running_statistics",
+    "state_tensors",
+]
 
 
 @dataclass(slots=True)
@@ -105,11 +114,22 @@ class Tally:
         """The numbers, on the host (waits for the device)."""
         return dict(zip(self.FIELDS, self.values.tolist(), strict=True))
 
+    def counted(self) -> bool:
+        """Whether any update, made or cancelled, has been counted since the last `clear` (waits for the device)."""
+        seen = self.read()
+        return seen["updates"] + seen["cancelled"] > 0
+
     def clear(self) -> None:
         """Begin anew after a log line; the current streak goes on."""
         kept = torch.zeros_like(self.values)
         kept[5] = kept[6] = self.values[5]
         self.values = kept
+
+
+def running_statistics(model: nn.Module) -> list[torch.Tensor]:
+    """Buffers that training changes and a run stores: batch norm's. (Tables that can be made anew are not stored.)"""
+    stored = model.state_dict(keep_vars=True)
+    return [buffer for name, buffer in model.named_buffers() if name in stored]
 
 
 def state_tensors(
