@@ -15,6 +15,7 @@ import torch
 from seq2x.data import Columns, read
 from seq2x.data.store import data_fingerprint, open_store
 from seq2x.errors import FolderError
+from seq2x.evaluate.casing import about_case
 from seq2x.run import Saved, commit, sweep
 from seq2x.settings import Settings
 from seq2x.tasks import Generate
@@ -121,6 +122,8 @@ def open_session(
     files = {name: saved.read(name) for name in (SEEN_FILE,) if name in saved.contents}
     store = open_store(store_folder(folder, "valid"))
     examples = _valid_examples(folder, str(saved.about.get("held_out", "")))
+    for line in about_case(task.target_codec, (e.targets for e in examples)) if not progress.step else ():
+        log.say(f"valid: {line}")
     validator = Validator(task, settings, examples, store, lambda: signals.caught)
     session = Session(folder, task, asked, saved.about, files, validator)
     session.training = Training(
