@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .initial import normal_
+
 __all__ = ["Embedding"]
 
 
@@ -27,7 +29,7 @@ class Embedding(nn.Module):
         self._owner = () if tied_to is None else (tied_to,)
         if tied_to is None:
             self.table = nn.Parameter(torch.empty(size, width))
-            nn.init.normal_(self.table, std=spread * width**-0.5)
+            normal_(self.table, spread * width**-0.5)
         elif (size, width) != (tied_to.size, tied_to.width):
             raise ValueError(f"cannot tie [{size}, {width}] to [{tied_to.size}, {tied_to.width}]")
 

@@ -17,6 +17,7 @@ from seq2x import arrays
 from seq2x.types import PAD
 
 from .embedding import Embedding
+from .initial import normal_
 from .precision import matrix_dtype
 from .products import affine, product
 
@@ -38,7 +39,7 @@ class VocabularyOutput(nn.Module):
         self._owner = () if tied_to is None else (tied_to,)  # see Embedding: one tensor, one name
         if tied_to is None:
             self.matrix = nn.Parameter(torch.empty(size, width))
-            nn.init.normal_(self.matrix, std=width**-0.5)
+            normal_(self.matrix, width**-0.5)
         elif (size, width) != (tied_to.size, tied_to.width):
             raise ValueError(f"cannot tie [{size}, {width}] to [{tied_to.size}, {tied_to.width}]")
         self.bias = nn.Parameter(torch.zeros(size))

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from seq2x.errors import DataError
 
+from .initial import normal_
+
 __all__ = ["LearnedPositions", "Rotary", "SinusoidalPositions"]
 
 
@@ -39,7 +41,7 @@ class LearnedPositions(nn.Module):
     def __init__(self, width: int, length: int, what: str) -> None:
         super().__init__()
         self.table, self.what = nn.Parameter(torch.empty(length, width)), what
-        nn.init.normal_(self.table, std=width**-0.5)
+        normal_(self.table, width**-0.5)
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         """`x` `[..., T, D]`, whose first position is `start`. Raises `DataError` past the table."""
@@ -83,9 +85,12 @@ class Rotary(nn.Module):
 
 
 def _angles(length: int, width: int) -> Tensor:
-    """`[length, width / 2]` fp64: t * 10000^(-2i/width)."""
-    rates = torch.exp(torch.arange(0, width, 2, dtype=torch.float64) * (-math.log(10000.0) / width))
-    return torch.arange(length, dtype=torch.float64)[:, None] * rates
+    """`[length, width / 2]` fp64: t * 10000^(-2i/width).
+
+    On the CPU even where a model is built on the meta device: no run stores these tables, so they must be there.
+    """
+    rates = torch.exp(torch.arange(0, width, 2, dtype=torch.float64, device="cpu") * (-math.log(10000.0) / width))
+    return torch.arange(length, dtype=torch.float64, device="cpu")[:, None] * rates
 
 
 def _waves(length: int, width: int) -> Tensor:

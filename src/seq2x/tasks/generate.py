@@ -185,9 +185,8 @@ class Generate:
         if layers > len(arrays):  # said at once: building thousands of layers takes a while even without memory
             raise FolderError(saved.where(WEIGHTS_FILE), f"{len(arrays)} tensors for {layers} layers", "more")
         with torch.device("meta"):  # shapes without memory: what a damaged file claims is not allocated
-            empty = build(about.shape)
-        verify(arrays, empty, saved.where(WEIGHTS_FILE))
-        model = build(about.shape)
+            model = build(about.shape)
+        verify(arrays, model, saved.where(WEIGHTS_FILE))
         fill(model, arrays)
         model.to(device).eval().requires_grad_(False)
         return cls(source, target, model, about)

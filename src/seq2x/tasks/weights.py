@@ -30,7 +30,5 @@ def verify(arrays: Mapping[str, np.ndarray], model: nn.Module, where: str) -> No
 
 
 def fill(model: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
-    """Copy verified `arrays` into `model`, in place."""
-    with torch.no_grad():
-        for name, tensor in own_tensors(model).items():
-            tensor.copy_(torch.from_numpy(arrays[name]))
+    """Make copies of verified `arrays` the tensors of `model`, which may be on the meta device: none is drawn first."""
+    model.load_state_dict({name: torch.tensor(arrays[name]) for name in own_tensors(model)}, assign=True)
