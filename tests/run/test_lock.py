@@ -27,6 +27,14 @@ def test_the_second_is_told_who_works_there(tmp_path):
         pass
 
 
+def test_it_needs_no_call_that_other_systems_lack(tmp_path, monkeypatch):
+    for name in ("pread", "pwrite"):
+        monkeypatch.delattr(os, name)
+    for _ in range(2):  # the second finds the record of the first
+        with Lock(tmp_path), pytest.raises(BusyError, match=f"process {os.getpid()} on"), Lock(tmp_path):
+            pass
+
+
 def test_it_is_released_when_the_work_fails(tmp_path):
     with pytest.raises(ZeroDivisionError), Lock(tmp_path):
         raise ZeroDivisionError
