@@ -242,8 +242,8 @@ def test_little_data_is_split_sensibly(tmp_path):
 def test_b10_markup_is_text_in_use_too(run_a, tmp_path):
     (tmp_path / "x.tsv").write_text("</s>\t</s>\n<pad>\t<unk>\na\t▁@@ \n")
     ended = cli("score", run_a, tmp_path / "x.tsv", "--json")
-    lines = [json.loads(line) for line in ended.lines]
-    assert ended.code == 0 and len(lines) == 3
+    *lines, total = [json.loads(line) for line in ended.lines]
+    assert ended.code == 0 and len(lines) == total["summary"]["items"] == 3
     assert all(len(line["ids"]) > 3 and not {0, 1, 2} & {*line["ids"]} for line in lines)
 
 

@@ -107,6 +107,14 @@ def test_every_right_output_and_the_whole_of_a_large_set_count():
     assert fitting(half)[0] == "bleu"
 
 
+def test_training_may_choose_by_any_metric():
+    import typing
+
+    from seq2x import Settings
+
+    assert set(typing.get_args(typing.get_type_hints(Settings)["valid_metric"])) == {"auto", "loss", *METRICS}
+
+
 class Length:
     """A metric of somebody else's: characters of output per character of the right one."""
 

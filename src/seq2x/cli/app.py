@@ -92,8 +92,9 @@ def _dispatch(arguments: list[str]) -> int:
     name = arguments[0]
     if name not in COMMANDS:
         raise UsageError("seq2x", f'no command "{name}"', todo=nearest(name, COMMANDS))
-    parser = build_parser().command(name)
-    reject_unknown(parser, arguments[1:])
+    grammar = build_parser()
+    parser = grammar.command(name)
+    reject_unknown(parser, arguments[1:], _takers(grammar))
     known, rest = parser.parse_anywhere(arguments[1:])
     if rest:
         raise UsageError(f"seq2x {name}", f'unexpected "{rest[0]}"', todo=f'"seq2x {name} --help" shows what there is')
@@ -101,6 +102,15 @@ def _dispatch(arguments: list[str]) -> int:
         keep_memory()
     code: int = COMMANDS[name].run(known)
     return code
+
+
+def _takers(grammar: Parser) -> dict[str, list[str]]:
+    """The commands that take each option which is no setting."""
+    found: dict[str, list[str]] = {}
+    for name in COMMANDS:
+        for option in grammar.command(name).own_options():
+            found.setdefault(option, []).append(name)
+    return found
 
 
 def _command_list() -> str:

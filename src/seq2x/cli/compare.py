@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from seq2x.cli import streams
-from seq2x.cli.evaluate import say
+from seq2x.cli.evaluate import FILE, say
 from seq2x.cli.parser import Parser, add_settings, given
 from seq2x.errors import escape
 
@@ -27,7 +27,8 @@ def add(parser: Parser) -> None:
     parser.add_argument("files", metavar="FILE", nargs="+", help="pairs; or sources, and targets in FILE2")
     parser.add_argument("--metric", metavar="NAME", default="", help="compare by this metric")
     parser.add_argument("--lines", metavar="N", type=int, default=10, help="how many changed lines to show (10)")
-    add_settings(parser, "data", "search", "machine", shown=("columns", "references", "beam_size", "device"))
+    shown = ("columns", "references", "beam_size", "device")
+    add_settings(parser, "search", "machine", shown=shown, also=FILE)
 
 
 def run(arguments: argparse.Namespace) -> int:

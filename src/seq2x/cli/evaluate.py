@@ -7,7 +7,10 @@ import argparse
 from seq2x.cli import streams
 from seq2x.cli.parser import Parser, add_settings, given
 
-__all__ = ["HELP", "add", "run", "say"]
+__all__ = ["FILE", "HELP", "add", "run", "say"]
+
+FILE = ("format", "columns", "references", "on_bad_utf8", "max_line_bytes")
+"""Settings of how a test set is read; the other ones of data are for training."""
 
 HELP = "how good a run is on a test set, with confidence intervals"
 
@@ -20,7 +23,7 @@ def add(parser: Parser) -> None:
     parser.add_argument("--metric", metavar="NAME", action="append", default=[], help="this metric instead; repeatable")
     parser.add_argument("--ensemble", metavar="RUN", action="append", default=[], help="decide together with this run")
     shown = ("columns", "references", "beam_size", "device", "batch_size")
-    add_settings(parser, "data", "search", "machine", shown=shown)
+    add_settings(parser, "search", "machine", shown=shown, also=FILE)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -28,9 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     from seq2x.evaluate import report, table, to_plain
 
     settings = given(arguments, "evaluate")
-    found = report(
-        arguments.run, arguments.files, metric=arguments.metric, ensemble=arguments.ensemble, **settings
-    )
+    found = report(arguments.run, arguments.files, metric=arguments.metric, ensemble=arguments.ensemble, **settings)
     if arguments.json:
         results = {name: to_plain(result) for name, result in found.results.items()}
         streams.write_json({"items": len(found.examples), "results": results, "notes": found.notes})

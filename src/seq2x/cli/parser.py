@@ -10,7 +10,7 @@ import dataclasses
 import re
 import textwrap
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NoReturn
 
 from seq2x.cli import streams
@@ -47,6 +47,10 @@ class Parser(argparse.ArgumentParser):
     def options(self) -> list[str]:
         """Every option string that this command takes."""
         return sorted(self._option_string_actions)
+
+    def own_options(self) -> list[str]:
+        """Those that are no settings."""
+        return [name for name, action in self._option_string_actions.items() if not action.dest.startswith(_MARK)]
 
     def parse_anywhere(self, words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         """(what `words` say, the words that have no place here); options may stand before, between and behind the
@@ -151,8 +155,9 @@ def given(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
     return values
 
 
-def reject_unknown(parser: Parser, arguments: Sequence[str]) -> None:
-    """`UsageError` with the nearest name for the first option that `parser` does not take.
+def reject_unknown(parser: Parser, arguments: Sequence[str], elsewhere: Mapping[str, Sequence[str]]) -> None:
+    """`UsageError` for the first option that `parser` does not take: with the commands that do (`elsewhere` lists those
+    of each option), or else the nearest name.
 
     Asked before argparse is, which would blame whatever stands next to the misspelt option.
     """
@@ -162,6 +167,9 @@ def reject_unknown(parser: Parser, arguments: Sequence[str]) -> None:
             return
         name, _, value = word.partition("=")
         if word.startswith("--") and name not in known and " " not in name:  # with a blank it is a text
+            if name in elsewhere:
+                todo = f"it is for {', '.join(elsewhere[name])}"
+                raise UsageError(parser.prog, f"{name} is not for this command", todo=todo)
             _reject(name, value, parser.prog, [option for option in known if "_" not in option and option[:2] == "--"])
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from seq2x.evaluate.inputs import Paths, Run, items, loaded, parted
+from seq2x.evaluate.casing import about_case
+from seq2x.evaluate.inputs import Paths, Run, items, loaded, parted, placed
 from seq2x.evaluate.judging import fitting, notes_of
 from seq2x.evaluate.notes import overlap, searched
 from seq2x.types import Example, Metric
@@ -41,11 +42,15 @@ def compare(run_a: Run, run_b: Run, path: Paths, *, metric: str | Metric = "", *
     data, search = parted(settings)
     a, b = loaded(run_a, search), loaded(run_b, search)
     search, notes = searched(a, search)
-    examples, more = items(a, path, data)
+    judged = items(a, path, data)
+    examples = judged.examples
     sources, references = [e.source for e in examples], [e.targets for e in examples]
     made = make((asked or fitting(a, examples))[0], references)
-    outputs_a, outputs_b = a(sources, **search), b(sources, **search)
+    with placed(judged.place):
+        outputs_a, outputs_b = a(sources, **search), b(sources, **search)
     verdict = paired(made, outputs_a, outputs_b, references)
     changed = [row for row, (x, y) in enumerate(zip(outputs_a, outputs_b, strict=True)) if x != y]
-    notes = [*more, *notes, *notes_of([made]), *overlap(a, examples, " of a"), *overlap(b, examples, " of b")]
+    notes = [*judged.notes, *notes, *notes_of([made])]
+    for run, whose in ((a, " of a"), (b, " of b")):
+        notes += [*about_case(run.task.target_codec, references, whose), *overlap(run, examples, whose)]
     return Compared(verdict, changed, examples, outputs_a, outputs_b, notes)

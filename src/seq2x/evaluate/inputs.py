@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias
 
-from seq2x.errors import DataError, UsageError
+from seq2x.errors import DataError, Seq2xError, UsageError
 from seq2x.predict import Predictor, load
 from seq2x.settings import Settings
 from seq2x.types import Example
 
-__all__ = ["Items", "Pairs", "Paths", "Run", "Runs", "items", "loaded", "pairs", "parted", "reading", "several"]
+__all__ = [
+    "Items",
+    "Pairs",
+    "Paths",
+    "Run",
+    "Runs",
+    "items",
+    "loaded",
+    "pairs",
+    "parted",
+    "placed",
+    "reading",
+    "several",
+]
 
 Run: TypeAlias = str | os.PathLike[str] | Predictor
 """A run folder, or a run that is loaded."""
@@ -33,10 +47,26 @@ class Pairs(NamedTuple):
 
 
 class Items(NamedTuple):
-    """The items of a test set, and what was noticed."""
+    """The items of a test set, the file of each, and what was noticed."""
 
     examples: list[Example]
+    files: list[str]
     notes: list[str]
+
+    def place(self, row: int) -> str:
+        """Where item `row` stands."""
+        return f"{self.files[row]}:{self.examples[row].line}"
+
+
+@contextmanager
+def placed(place: Callable[[int], str]) -> Iterator[None]:
+    """An error that one item is to blame for names it by its place in its file."""
+    try:
+        yield
+    except Seq2xError as error:
+        if error.row is None:
+            raise
+        raise error.at(place(error.row)) from error
 
 
 def several(paths: Paths) -> list[str | os.PathLike[str]]:
@@ -95,18 +125,21 @@ def items(predictor: Predictor, paths: Paths, data: Mapping[str, Any]) -> Items:
 
     how = reading(predictor, data)
     found, notes = pairs(paths, how)
-    examples = [e for _, e in found if e.source.strip() or any(target.strip() for target in e.targets)]
+    kept = [(file, e) for file, e in found if e.source.strip() or any(target.strip() for target in e.targets)]
+    files, examples = [file for file, _ in kept], [example for _, example in kept]
     if not examples:
         found_text = f"{len(found):,} records read, all of them blank"
         raise DataError(os.fspath(several(paths)[0]), "no examples", "pairs to judge by", found_text)
     if how.references == "merge":
+        first = dict(reversed([(example.source, file) for file, example in kept]))
         before, examples = len(examples), merge(examples)
+        files = [first[example.source] for example in examples]
         notes.append(
             f"{before:,} lines are {len(examples):,} items: lines with one source are one item (references = merge)"
         )
     elif count := _repeated(examples):
         notes.append(f"{count:,} sources occur with several targets; each line is an item (references = each)")
-    return Items(examples, notes)
+    return Items(examples, files, notes)
 
 
 def _repeated(examples: Iterable[Example]) -> int:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from seq2x.evaluate.inputs import Paths, Run, Runs, items, loaded, parted
+from seq2x.evaluate.casing import about_case
+from seq2x.evaluate.inputs import Paths, Run, Runs, items, loaded, parted, placed
 from seq2x.evaluate.notes import about_outputs, overlap, searched
 from seq2x.predict import Predictor
 from seq2x.types import Example, Metric, Prediction, Result
@@ -45,12 +46,14 @@ def report(run: Run, path: Paths, *, metric: Metrics = (), ensemble: Runs = (), 
     data, search = parted(settings)
     predictor = loaded(run, search, ensemble)
     search, notes = searched(predictor, search)
-    examples, more = items(predictor, path, data)
-    references = [example.targets for example in examples]
+    judged = items(predictor, path, data)
+    examples, references = judged.examples, [example.targets for example in judged.examples]
     metrics = [make(one, references) for one in asked or fitting(predictor, examples)]
-    predictions = list(predictor.stream((example.source for example in examples), **search))
+    with placed(judged.place):
+        predictions = list(predictor.stream((example.source for example in examples), **search))
     results = judge([p.value for p in predictions], references, metrics)
-    notes = [*more, *notes, *about_outputs(predictions), *notes_of(metrics), *overlap(predictor, examples)]
+    about = [*about_outputs(predictions), *about_case(predictor.task.target_codec, references), *notes_of(metrics)]
+    notes = [*judged.notes, *notes, *about, *overlap(predictor, examples)]
     return Report(results, examples, predictions, notes)
 
 

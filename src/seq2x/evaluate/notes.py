@@ -19,7 +19,8 @@ def searched(predictor: Predictor, search: Mapping[str, Any]) -> tuple[dict[str,
     """
     from seq2x.settings import without_effect
 
-    notes = without_effect(predictor.settings(**search), search)
+    resolved = predictor.settings(**search)
+    notes = [*without_effect(resolved, search), *predictor.task.out_of_reach(resolved)]
     if "n_best" in search:
         notes.append("n_best has no effect: the best output of each input is what counts")
     return {name: value for name, value in search.items() if name != "n_best"}, notes

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from seq2x.errors import Seq2xError
-from seq2x.evaluate.inputs import Paths, Run, Runs, loaded, pairs, parted, reading, several
+from seq2x.evaluate.inputs import Paths, Run, Runs, loaded, pairs, parted, placed, reading, several
 from seq2x.evaluate.notes import cut_sources, overlap, unsearched
 from seq2x.evaluate.predicted import Given, predicted
 from seq2x.predict import Predictor
@@ -52,23 +51,14 @@ def score(run: Run, path: Paths, *, ensemble: Runs = (), **settings: Any) -> Sco
     how = predictor.settings(**search)
     given, notes = _given(predictor, path, data)
     notes += unsearched([*search, *(name for name in data if name == "references")])
-    lines = _scored(predictor, given, how)
+    with placed(lambda row: f"{given[row].file}:{given[row].example.line}"):
+        sources, targets = [one.example.source for one in given], [one.ids for one in given]
+        lines = predictor.task.score(sources, targets, 1 if how.invariant else how.batch_size)
     symbols = [len(line.token_log_p) for line in lines]
     examples = [one.example for one in given]
     notes += [*cut_sources(sum(line.truncated for line in lines)), *overlap(predictor, examples)]
     total = math.fsum(line.log_p for line in lines)
     return Scores(lines, examples, total, sum(symbols), perplexity([line.log_p for line in lines], symbols), notes)
-
-
-def _scored(predictor: Predictor, given: Sequence[Given], how: Settings) -> list[TargetScore]:
-    """The scores; what cannot be scored is named by its file and line."""
-    sources = [one.example.source for one in given]
-    try:
-        return predictor.task.score(sources, [one.ids for one in given], 1 if how.invariant else how.batch_size)
-    except Seq2xError as error:
-        if error.row is None:
-            raise
-        raise error.at(f"{given[error.row].file}:{given[error.row].example.line}") from error
 
 
 def _given(predictor: Predictor, path: Paths, data: Mapping[str, Any]) -> tuple[list[Given], list[str]]:

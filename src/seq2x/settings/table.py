@@ -134,7 +134,7 @@ class Settings:
     )
     valid_steps: _Count | None = _setting(None, "training", "updates between validations")
     valid_metric: Literal[
-        "auto", "bleu", "bleu_tokens", "chrf", "exact_match", "cer", "wer", "per", "word_errors", "loss"
+        "auto", "bleu", "bleu_tokens", "chrf", "ter", "exact_match", "cer", "wer", "per", "word_errors", "loss"
     ] = _setting("auto", "training", "which metric chooses best/ and stops early")
     valid_beam_size: _Count = _setting(1, "training", "beam size at validation")
     early_stopping: _Zero = _setting(
