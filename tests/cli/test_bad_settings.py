@@ -4,6 +4,7 @@ What can be wrong on the command line itself stands in `test_grammar.py`.
 """
 
 import hashlib
+import json
 import os
 import resource
 import shutil
@@ -172,6 +173,63 @@ def test_b26_what_may_change(trained, tmp_path):
     assert ended.lines == [str(tmp_path / "run")] and content(tmp_path / "run") == content(trained / "run")
     accepted([*line, "--max-steps", "4"], "max_steps: 2 -> 4", "resumed at step 2", "all 4 steps done")
     accepted([*line, "--max-steps", "4", "--batch-size", "7", "--allow-change", "batch_size"], "batch_size: 64 -> 7")
+
+
+@pytest.mark.parametrize("threads", ["100000", "2147483648", "-1", "two"])
+def test_threads_that_cannot_be(trained, threads):
+    said = 'threads = "two"' if threads == "two" else f"threads = {threads}"
+    for line in (
+        ["train", trained / "good.tsv", "--out", trained / "new"],
+        ["predict", trained / "run", "--text", "a"],
+        ["evaluate", trained / "run", trained / "good.tsv"],
+    ):
+        refused([*line, "--threads", threads], 2, said, "from 0 to 1024")
+    assert not (trained / "new").exists()
+
+
+def test_habits_are_answered_on_the_command_line_too(here):
+    for line, said in (
+        (["--length-penalty", "0.6"], "length_alpha is the number"),
+        (["--set", "length_penalty=0.6"], "length_alpha is the number"),
+        (["--device", "gpu"], '"gpu" is "cuda" here'),
+        (["--allow-change", "lyers"], 'did you mean "layers"?'),
+    ):
+        refused(["train", "good.tsv", "--out", "run", *TINY, *line], 2, said)
+    assert sorted(os.listdir()) == ["good.tsv"]
+
+
+def test_arguments_that_are_not_utf8(trained):
+    refused(["predict", trained / "run", "--text", "a\udcff"], 3, "input 1: not UTF-8 (character 2: \\udcff)")
+    more = ["--out", trained / "new", *TINY]
+    refused(["train", trained / "good.tsv", "--from", "run\udcff", *more], 2, "run\\udcff is not UTF-8")
+    refused(["train", trained / "good.tsv", *TINY, "--out", "run\udcff"], 2, "run\\udcff is not UTF-8")
+    refused(["train", trained / "good.tsv", "--valid", "x\udcff", *more], 2, "valid")
+    assert not (trained / "new").exists()
+
+
+def test_warnings_are_in_the_document_for_machines(here):
+    (here / "good.tsv").write_bytes(tsv([*good(), *good(10)]))  # a quarter of the pairs occur twice
+    line = ["train", "good.tsv", "--out", "run", *TINY, "--json", "--attention", "dot"]
+    ended = cli(*line)
+    warnings = json.loads(ended.out)["warnings"]
+    assert any(one.startswith("data: warning [duplicate") for one in warnings), ended.err
+    assert any(one.startswith("warning: attention has no effect") for one in warnings)
+    assert ended.err.split("\n")[:-1] == warnings
+    again = cli(*line)
+    assert json.loads(again.out)["warnings"] == [] and again.err == ""
+
+
+def test_outputs_without_capitals_beside_references_with_them_are_said_once(here):
+    (here / "good.tsv").write_bytes(tsv([(source, target.upper()) for source, target in good()]))
+    line = ["train", "good.tsv", "--out", "run", *TINY, "--lower"]
+    said = "outputs are lower-case (lower = true) and 2 of 2 references hold capitals"
+    assert accepted(line, f"valid: warning: {said}").err.count("hold capitals") == 1
+    assert "hold capitals" not in accepted([*line, "--max-steps", "4"]).err
+    accepted(["evaluate", "run", "good.tsv"], "warning: outputs are lower-case (lower = true) and 40 of 40")
+    both = accepted(["compare", "run", "run", "good.tsv"], "outputs of a are lower-case", "outputs of b are lower-case")
+    assert both.err.count("hold capitals") == 2
+    (here / "lower.tsv").write_bytes(tsv(good(9)))
+    assert "hold capitals" not in accepted(["evaluate", "run", "lower.tsv"]).err
 
 
 def test_settings_without_effect_are_said(here):
