@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seq2x.errors import UsageError
-from seq2x.settings import Settings, canonical, differences, parse_flag, resolve
+from seq2x.settings import Settings, canonical, differences, parse_flag, resolve, several
 from seq2x.settings.habits import _HERE, _TOLD, _VALUES, habit
 
 NAMES = [field.name for field in dataclasses.fields(Settings)]
@@ -78,6 +78,11 @@ def test_values_arrive():
         ("valid", "x" * 5000, "too long"),
         ("valid", "\udc80", "control character"),
         ("valid", {"a": 1}, "valid = {'a': 1}"),
+        ("valid", "", 'valid = ""; expected a text'),
+        ("valid", ["a", ""], "valid = ['a', '']; expected a text, or a list"),
+        ("valid", ["a", "b\n"], "control character"),
+        ("allow", "everything", 'allow = "everything"; expected one of "shifted"'),
+        ("allow", ["shifted", 3], "allow = ['shifted', 3]"),
         ("device", "gpu:0", 'device = "gpu:0"; expected auto, cpu, cuda or cuda:N'),
         ("device", "gpu", 'expected auto, cpu, cuda or cuda:N; "gpu" is "cuda" here'),
     ],
@@ -150,6 +155,10 @@ FLAGS = [
     ("lower", "off", False),
     ("probe", "0", False),
     ("valid", "dev.tsv", "dev.tsv"),
+    ("valid", ["dev.tsv"], "dev.tsv"),
+    ("valid", ["dev.src", "dev.tgt"], ("dev.src", "dev.tgt")),
+    ("valid", ["auto"], None),
+    ("allow", ["shifted", "one_target"], ("shifted", "one_target")),
     ("units", "auto", "auto"),
     ("length_penalty", "none", "none"),
     ("device", "cuda:1", "cuda:1"),
@@ -240,3 +249,12 @@ def test_any_flag_is_a_value_or_one_line(name, text):
         resolve({name: parse_flag(name, text)}, "command line")
     except UsageError as error:
         assert str(error).startswith("command line: ")
+
+
+def test_settings_that_may_be_several():
+    """One is itself, so that a run from the days when only one could be given is the same run."""
+    for one in ("dev.tsv", ["dev.tsv"], ("dev.tsv",)):
+        assert resolve({"valid": one}, "x").valid == "dev.tsv"
+    assert resolve({"valid": ["a", "b"]}, "x").valid == ("a", "b") and resolve({"valid": []}, "x").valid is None
+    assert differences(resolve({"valid": "a"}, "x"), resolve({"valid": ["a"]}, "x")) == []
+    assert several(None) == () and several("a") == ("a",) and several(("a", "b")) == ("a", "b")

@@ -9,6 +9,7 @@ import argparse
 import dataclasses
 import re
 import textwrap
+import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NoReturn
@@ -115,7 +116,10 @@ def add_settings(parser: Parser, *rooms: str, shown: Iterable[str] = (), also: I
                 help=text,
             )
         else:
-            parser.add_argument(*names, default=argparse.SUPPRESS, dest=_MARK + field.name, metavar="X", help=text)
+            action = "append" if field.metadata["several"] else "store"
+            parser.add_argument(
+                *names, action=action, default=argparse.SUPPRESS, dest=_MARK + field.name, metavar="X", help=text
+            )
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=X", help="any other setting (see --help-all)"
     )
@@ -134,7 +138,7 @@ def given(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
     """The settings that stand on this command line, as plain values by name, not yet checked for range.
 
     Raises `UsageError` for a name that does not exist, a value of the wrong type, or a setting given twice, once of
-    it with `--set`. Of one option given twice the last counts, as everywhere.
+    it with `--set`. Of one option given twice the last counts, as everywhere, but where several may be given.
     """
     from seq2x.settings import canonical, parse_flag
 
@@ -143,7 +147,7 @@ def given(arguments: argparse.Namespace, command: str) -> dict[str, Any]:
     for key, value in vars(arguments).items():
         if key.startswith(_MARK):
             name = key.removeprefix(_MARK)
-            values[name] = parse_flag(name, value) if isinstance(value, str) else value
+            values[name] = value if isinstance(value, bool) else parse_flag(name, value)
     for text in arguments.set:
         name, equals, value = text.partition("=")
         if not equals:
@@ -194,7 +198,8 @@ def _fields(rooms: Iterable[str], also: Iterable[str] = ()) -> list[dataclasses.
 def _choices(name: str) -> tuple[str, ...]:
     """The names that may stand for a setting, if it is a matter of names."""
     hint = typing.get_type_hints(Settings)[name]
-    return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+    arms = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
+    return typing.get_args(arms[0]) if typing.get_origin(arms[0]) is Literal else ()
 
 
 def _default(value: Any) -> str:

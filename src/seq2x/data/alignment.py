@@ -49,11 +49,13 @@ def find_slip(a: Sequence[int], b: Sequence[int]) -> int:
 @dataclass(frozen=True, slots=True)
 class Slip:
     """Pairs `start` to `end` (0-based, end excluded) do not belong together; with `offset` other than 0, source i
-    fits target i + offset there, with 0 no fixed offset was found."""
+    fits target i + offset there, with 0 no fixed offset was found. `sound`: the pairs before or behind them do fit as
+    they stand, which shows what a sound pair of this file looks like."""
 
     start: int
     end: int
     offset: int
+    sound: bool = True
 
 
 _WORDS = 4  # fewer words than this: look inside them
@@ -96,8 +98,14 @@ def find_shift(a: npt.ArrayLike, b: npt.ArrayLike, a_bits: _Bits, b_bits: _Bits)
         stretch = gain[start:end]
         total = float(stretch.sum())
         if len(stretch) >= _SHORTEST and total > most and stretch.mean() > max(0.02, 6 * _error(stretch)):
-            best, most = Slip(start + low, end + low, offset), total
+            sound = _fits(gain[:start]) or _fits(gain[end:])
+            best, most = Slip(start + low, end + low, offset, sound), total
     return best
+
+
+def _fits(gain: _Floats) -> bool:
+    """Whether enough pairs lose by the offset; three standard errors, as they are asked about only beside a stretch."""
+    return len(gain) >= _SHORTEST and float(gain.mean()) < -max(0.02, 3 * _error(gain))
 
 
 def find_unrelated(a: npt.ArrayLike, b: npt.ArrayLike, a_bits: _Bits, b_bits: _Bits) -> Slip | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -29,6 +29,8 @@ from seq2x.data.read_error import ReadError
 from seq2x.data.readers import groups, read
 from seq2x.data.report import WORST, Finding, Place, Report, Severity, Worst, sort_findings
 from seq2x.data.sniff import sniff
+from seq2x.errors import UsageError, nearest
+from seq2x.settings import ALLOWABLE, several
 from seq2x.types import Example
 
 __all__ = ["check"]
@@ -47,16 +49,19 @@ def check(
     max_target_length: int = 512,
     on_bad_utf8: BadUtf8 = "error",
     max_line_bytes: int = MAX_LINE_BYTES,
+    allow: str | Sequence[str] | None = None,
 ) -> Report:
     """Everything worth knowing about the pairs in `paths` (one file, or several).
 
     `test` is a second set, one file or several: which of its sources occur in `paths`? `fix` writes a clean copy there,
-    and what was done to `FIX.log` (see `seq2x.data.fix`); what came of it is `Report.fixed`.
+    and what was done to `FIX.log` (see `seq2x.data.fix`); what came of it is `Report.fixed`. `allow`: codes of errors
+    that judge data which can be read (`seq2x.settings.ALLOWABLE`); those are warnings then.
 
     What cannot be read is a finding, not an exception, and is not fixed. Raises UsageError for columns, formats or a
     clean copy that cannot be, DataError if nothing is left in it, StorageError.
     """
     paths, tests = ([given] if isinstance(given, str | os.PathLike) else given for given in (paths, test))
+    allowed = _codes(allow)
     files = tuple(display(path) for path in paths)
     try:
         found = sniff(paths, format, columns, max_line_bytes=max_line_bytes)
@@ -64,7 +69,7 @@ def check(
         return Report(files, findings=(_unreadable(error),))
     survey = _Survey(found, on_bad_utf8, max_line_bytes, (max_source_length, max_target_length))
     survey.read(paths)
-    findings = [*survey.findings(paths)]
+    findings = [*_judged(survey.findings(paths), allowed)]
     if tests:
         findings += _overlap(survey.corpus, tests, format, columns, max_line_bytes)
     fixed = None
@@ -72,6 +77,29 @@ def check(
         log = Path(f"{os.fspath(fix)}.log")
         fixed = write_clean(paths, Path(fix), log, format=format, columns=columns, max_line_bytes=max_line_bytes)
     return Report(files, found.reasons, survey.facts(), sort_findings(findings), fixed)
+
+
+def _codes(allow: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The codes in `allow`, each once. Raises UsageError for one that no setting can allow."""
+    codes = tuple(dict.fromkeys(several(allow if allow is None or isinstance(allow, str) else tuple(allow))))
+    for code in codes:
+        if code not in ALLOWABLE:
+            raise UsageError("allow", f'"{code}"', f"one of {', '.join(ALLOWABLE)}", nearest(code, ALLOWABLE))
+    return codes
+
+
+def _judged(findings: Iterable[Finding], allowed: Sequence[str]) -> Iterator[Finding]:
+    """Errors that are allowed become warnings, those that could be say how, and what is allowed in vain is noted."""
+    unused = dict.fromkeys(allowed)
+    for finding in findings:
+        if finding.severity == "error" and finding.code in allowed:
+            unused.pop(finding.code, None)
+            finding = replace(finding, severity="warning", text=f"{finding.text} (allowed)")
+        elif finding.severity == "error" and finding.code in ALLOWABLE:
+            finding = replace(finding, todo=f"{finding.todo}; if the data is meant so: --allow {finding.code}")
+        yield finding
+    if unused:
+        yield Finding("allow", "note", 0, f"allow = {', '.join(unused)} has no effect: there is no such error")
 
 
 def _unreadable(error: ReadError) -> Finding:

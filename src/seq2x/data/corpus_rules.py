@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from seq2x.data.alignment import find_shift, find_unrelated, pair_cost, signature
+from seq2x.data.alignment import Slip, find_shift, find_unrelated, pair_cost, signature
 from seq2x.data.characters import SCRIPTS, Counts, Kind
 from seq2x.data.line_rules import Pairs
 from seq2x.data.report import WORST, Severity
@@ -190,20 +190,45 @@ def _ratio(corpus: Corpus) -> Iterator[Draft]:
 
 
 def _order(corpus: Corpus) -> Iterator[Draft]:
-    """From some line on, source and target are no pair."""
+    """From some line on, source and target are no pair; unless each target is a neighbour's source, and all is well."""
     sides = [corpus[name] for name in ("source_length", "target_length", "source_bits", "target_bits")]
     slip = find_shift(*sides)
-    if slip:
-        to = "" if slip.end >= len(corpus) - 5 else f" to line {int(corpus['line'][slip.end - 1]):,}"
-        lines = f"{abs(slip.offset)} line{'s' * (abs(slip.offset) > 1)} {'below' if slip.offset > 0 else 'above'}"
-        text = f"look shifted from line {int(corpus['line'][slip.start]):,}{to}: the source fits the target {lines}"
-        yield Draft(
-            "shifted", "error", slip.end - slip.start, text, "a line is missing on one side just before", [slip.start]
-        )
+    if slip and (links := _links(corpus, slip)):
+        text = f"whose target is a source {_lines(-slip.offset)}: a chain, as in dialogue or next-line data"
+        yield Draft("chain", "note", links, text, "", [])
+    elif slip:
+        yield _shifted(corpus, slip)
     elif slip := find_unrelated(*sides):
         first, last = (int(corpus["line"][i]) for i in (slip.start, slip.end - 1))
         text = f"look unrelated, about from line {first:,} to {last:,}"
         yield Draft("unrelated", "warning", slip.end - slip.start, text, "compare the two sides there", [slip.start])
+
+
+def _links(corpus: Corpus, slip: Slip) -> int:
+    """How many pairs share a text with the neighbour at the offset of `slip`, if most do and no sound pairs say
+    otherwise: where a target is mostly its own source (corrections), a shift makes it that of a neighbour."""
+    source, target = corpus["source"], corpus["target"]
+    low, high = max(0, -slip.offset), min(len(source), len(source) - slip.offset)
+    links = int((source[low:high] == target[low + slip.offset : high + slip.offset]).sum())
+    same = source == target
+    outside = np.concatenate((same[: slip.start], same[slip.end :]))
+    return links if links > len(source) / 2 and outside.sum() <= len(outside) / 2 else 0
+
+
+def _shifted(corpus: Corpus, slip: Slip) -> Draft:
+    """An error, but where the whole file is so: then nothing shows that its pairs could be any better."""
+    count, place = slip.end - slip.start, [slip.start]
+    if not slip.sound:
+        text = f"look shifted, in the whole file: the source fits the target {_lines(slip.offset)} better than its own"
+        return Draft("shifted", "warning", count, text, "is a line missing on one side, near the first?", place)
+    to = "" if slip.end >= len(corpus) - 5 else f" to line {int(corpus['line'][slip.end - 1]):,}"
+    where = f"from line {int(corpus['line'][slip.start]):,}{to}"
+    text = f"look shifted {where}: the source fits the target {_lines(slip.offset)}"
+    return Draft("shifted", "error", count, text, "a line is missing on one side just before", place)
+
+
+def _lines(offset: int) -> str:
+    return f"{abs(offset)} line{'s' * (abs(offset) > 1)} {'below' if offset > 0 else 'above'}"
 
 
 # ------------------------------------------------------------------ scripts

@@ -7,9 +7,11 @@ setting says about another; `habits` knows what other toolkits call things; `rec
 from seq2x.settings.check import canonical, differences, parse_flag, resolve
 from seq2x.settings.recipes import Recipe, dump_toml, read_recipe
 from seq2x.settings.rules import is_clean, without_effect
-from seq2x.settings.table import Settings
+from seq2x.settings.table import ALLOWABLE, Allowable, Settings, several
 
 __all__ = [
+    "ALLOWABLE",
+    "Allowable",
     "Recipe",
     "Settings",
     "canonical",
@@ -19,5 +21,6 @@ __all__ = [
     "parse_flag",
     "read_recipe",
     "resolve",
+    "several",
     "without_effect",
 ]

@@ -7,7 +7,7 @@ import functools
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -55,12 +55,15 @@ def canonical(name: str, where: str, value: object = None) -> str:
     raise UsageError(where, f'there is no setting "{shown}"', todo=habit(plain, value) or near)
 
 
-def parse_flag(name: str, text: str) -> object:
-    """The value that `text` on a command line means for this setting; `resolve` then checks it.
+def parse_flag(name: str, text: str | Sequence[str]) -> object:
+    """The value that `text` on a command line means for this setting, or `text` given several times; `resolve` then
+    checks it.
 
     Numbers and truth values are read as such, `none` and `auto` empty an optional setting, all else stays text.
     Raises `UsageError` for an unknown name or a text of the wrong kind.
     """
+    if not isinstance(text, str):
+        return parse_flag(name, text[0]) if len(text) == 1 else tuple(text)
     name = canonical(name, "command line", text)
     kind, optional = _kind(name)
     if optional and text.lower() in _UNSET:
@@ -89,16 +92,31 @@ def differences(a: Settings, b: Settings) -> list[tuple[str, object, object, boo
 def _checked(name: str, value: object, where: str) -> object:
     """The value as its setting wants it. Raises `UsageError`."""
     name = canonical(name, where, value)
-    if _kind(name)[1] and (value is None or value in _UNSET):
+    if _kind(name)[1] and (value is None or (isinstance(value, str) and value in _UNSET)):
         return None
-    if isinstance(value, str) and not is_clean(value):
-        raise UsageError(where, f"{name} holds a control character or is too long", f"at most {LONGEST} characters")
+    given = value
+    if _several(name):
+        value = _one_or_more(value)
+    for text in value if isinstance(value, tuple) else (value,):
+        if isinstance(text, str) and not is_clean(text):
+            raise UsageError(where, f"{name} holds a control character or is too long", f"at most {LONGEST} characters")
+        if text == "" and _several(name):  # it is to name something
+            raise _wrong(name, given, where)
     from pydantic import ValidationError
 
     try:
         return _validator(name).validate_python(value)
     except ValidationError:
-        raise _wrong(name, value, where) from None
+        raise _wrong(name, given, where) from None
+
+
+def _one_or_more(value: object) -> object:
+    """None for an empty list, its one item, or a tuple; anything else as it is."""
+    if not isinstance(value, list | tuple):
+        return value
+    if len(value) == 1 and value[0] not in _UNSET:  # a file may be called so, which alone would say that there is none
+        return value[0]
+    return tuple(value) or None
 
 
 def _wrong(name: str, value: object, where: str) -> UsageError:
@@ -123,6 +141,12 @@ def _show(value: object) -> str:
 @functools.cache
 def _hints() -> dict[str, Any]:
     return typing.get_type_hints(Settings, include_extras=True)
+
+
+@functools.cache
+def _several(name: str) -> bool:
+    """Whether it may be given several times."""
+    return any(field.name == name and field.metadata["several"] for field in dataclasses.fields(Settings))
 
 
 def _parts(name: str) -> tuple[Any, list[object], bool]:
@@ -162,6 +186,7 @@ def _expected(name: str) -> str:
         text = "a text"
     else:
         text = _expected_number(base, limits)
+    text += ", or a list of them," if _several(name) else ""
     return text + (" or auto" if optional else "")
 
 

@@ -56,7 +56,8 @@ def read_recipe(path: str | Path) -> Recipe:
     table = _parse(_read(Path(path), where), where)
     paths = {name: _paths(name, table.pop(name), where) for name in _PATHS if name in table}
     if "valid" in table:
-        (table["valid"],) = _paths("valid", table["valid"], where, most=1)
+        files = _paths("valid", table["valid"], where)
+        table["valid"] = list(files) if isinstance(table["valid"], list) else files[0]
     for name, value in table.items():
         if isinstance(value, dict):
             raise UsageError(
@@ -79,8 +80,8 @@ def dump_toml(settings: Settings, reasons: Mapping[str, str], paths: Mapping[str
     Reading it gives equal settings again.
     """
     lines = ["# Every setting of this run. `seq2x train` takes this file; nothing is loaded from it by itself."]
-    for name, value in paths.items():
-        shown = value if isinstance(value, str) else list(value)
+    for name, given in paths.items():
+        shown = given if isinstance(given, str) else list(given)
         lines.append(f"{name} = {_toml(_escaped(shown))}")
     room = ""
     for row in dataclasses.fields(Settings):
@@ -90,6 +91,7 @@ def dump_toml(settings: Settings, reasons: Mapping[str, str], paths: Mapping[str
         why = escape(" ".join(reasons.get(row.name, row.metadata["text"]).split()))
         lines += textwrap.wrap(why, _WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
         value = getattr(settings, row.name)
+        value = list(value) if isinstance(value, tuple) else value
         lines.append(f"{row.name} = {_toml(_escaped(value) if row.name == 'valid' else value)}")
     return "\n".join(lines) + "\n"
 

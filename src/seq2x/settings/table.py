@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from annotated_types import Ge, Gt, Le, Lt
 
-__all__ = ["Settings"]
+__all__ = ["ALLOWABLE", "Allowable", "Settings", "several"]
 
 _Count = Annotated[int, Ge(1), Le(2**31)]
 _Zero = Annotated[int, Ge(0), Le(2**31)]
@@ -21,9 +21,24 @@ _Share = Annotated[float, Ge(0.0), Lt(1.0)]
 _Positive = Annotated[float, Gt(0.0), Le(1e9)]
 
 
-def _setting(default: Any, room: str, text: str, *, harmless: bool = False) -> Any:
-    """A field with its room (`--help-all` groups by it), its sentence, and whether a resumed run may change it."""
-    return dataclasses.field(default=default, metadata={"room": room, "text": text, "harmless": harmless})
+Allowable = Literal["shifted", "identical", "one_source", "one_target", "one_symbol", "too_long"]
+"""Errors of the check that judge readable data, and may judge it wrongly (see `seq2x.data.check`)."""
+ALLOWABLE: tuple[Allowable, ...] = get_args(Allowable)
+
+_T = TypeVar("_T", bound=str)
+
+
+def several(value: _T | tuple[_T, ...] | None) -> tuple[_T, ...]:
+    """What stands in a setting that may hold none, one or several."""
+    return () if value is None else (value,) if isinstance(value, str) else value
+
+
+def _setting(default: Any, room: str, text: str, *, harmless: bool = False, several: bool = False) -> Any:
+    """A field with its room (`--help-all` groups by it), its sentence, whether a resumed run may change it, and whether
+    it may be given `several` times (none is None, one is itself, more are a tuple).
+    """
+    about = {"room": room, "text": text, "harmless": harmless, "several": several}
+    return dataclasses.field(default=default, metadata=about)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +56,16 @@ class Settings:
     )
     on_bad_utf8: Literal["error", "skip"] = _setting("error", "data", "what to do with a line that is not UTF-8")
     max_line_bytes: _Count = _setting(1_000_000, "data", "longer lines are an error, not read whole")
-    valid: str | None = _setting(None, "data", "a file to validate on; none: split off from the training file")
+    valid: str | tuple[str, ...] | None = _setting(
+        None,
+        "data",
+        "a file to validate on, or a source file and a target file; none: split off from the training file",
+        several=True,
+    )
     valid_size: _Count | None = _setting(None, "data", "how many examples to split off")
+    allow: Allowable | tuple[Allowable, ...] | None = _setting(
+        None, "data", "an error of the check that is to be a warning: the data is meant so", harmless=True, several=True
+    )
     max_source_length: _Count = _setting(
         512, "data", "longer sources (in symbols) are set aside in training, flagged in use"
     )

@@ -25,7 +25,7 @@ from seq2x.models.shape import ModelShape, shape_of
 from seq2x.plan import plan, profile
 from seq2x.predict import model_folder
 from seq2x.run import load
-from seq2x.settings import Settings
+from seq2x.settings import Settings, several
 from seq2x.tasks import Generate
 from seq2x.tasks.about import About
 from seq2x.tasks.seen import SEEN_FILE, Seen
@@ -51,7 +51,7 @@ class Prepared:
 
 def fingerprint(paths: Sequence[str], settings: Settings) -> str:
     """What the run's data is, to the byte: compared when a run is resumed."""
-    return data_fingerprint([*paths, *([settings.valid] if settings.valid else [])])
+    return data_fingerprint([*paths, *several(settings.valid)])
 
 
 def prepare(
@@ -97,17 +97,20 @@ def _check(data: _Source, say: Callable[[str], None]) -> None:
         data.paths,
         format=settings.format,
         columns=settings.columns,
-        test=[settings.valid] if settings.valid else [],
+        test=several(settings.valid),
         max_source_length=settings.max_source_length,
         max_target_length=settings.max_target_length,
         on_bad_utf8=settings.on_bad_utf8,
         max_line_bytes=settings.max_line_bytes,
+        allow=several(settings.allow),
     )
     for finding in report.findings:
         if finding.severity == "error":
             place = finding.places[0] if finding.places else None
             where = f"{place.file}:{place.line}" if place else str(data.paths[0])
             raise DataError(where, finding.text, "", finding.todo)
+        if finding.code == "allow":
+            say(f"data: {finding.text}")
         if finding.severity == "warning":
             say(f"data: warning [{finding.code}] {finding.text}")
     if any(finding.severity == "warning" for finding in report.findings):
@@ -140,17 +143,15 @@ class _Source:
             return iter(self._merged)
         return self._read(self.paths, self.columns, Notes())
 
-    def other(self, path: str) -> list[Example]:
-        """The examples of another file of the same kind, such as the validation file."""
-        columns = sniff(
-            [path], self.settings.format, self.settings.columns, max_line_bytes=self.settings.max_line_bytes
-        )
+    def other(self, paths: Sequence[str]) -> list[Example]:
+        """The examples of other files of the same kind: of a validation file, or of its two sides."""
+        columns = sniff(paths, self.settings.format, self.settings.columns, max_line_bytes=self.settings.max_line_bytes)
         notes = Notes()
-        found = list(self._read([path], columns, notes))
+        found = list(self._read(paths, columns, notes))
         for line in notes.lines():
             self._say(f"valid: {line}")
         if not found:
-            raise DataError(path, "no examples", "pairs of a source and a target", notes.summary())
+            raise DataError(paths[0], "no examples", "pairs of a source and a target", notes.summary())
         return merge(found) if self._merged is not None else found
 
     def _read(self, paths: Sequence[str], columns: Columns, notes: Notes) -> Iterator[Example]:
@@ -162,7 +163,7 @@ def _split(data: _Source, settings: Settings, folder: Path) -> tuple[Callable[[]
     """(the training examples, as often as asked; the held-out ones, which are also written into `splits/`)."""
     if settings.valid:
         train: Callable[[], Iterator[Example]] = data.examples
-        valid = data.other(settings.valid)
+        valid = data.other(several(settings.valid))
     else:
         held = hold_out((e.source for e in data.examples()), settings.valid_size, settings.seed, str(data.paths[0]))
 

@@ -19,7 +19,7 @@ from seq2x.errors import FolderError, StorageError, UsageError, escape
 from seq2x.plan import estimate_seconds
 from seq2x.predict import model_folder
 from seq2x.run import Lock, commit, load
-from seq2x.settings import Settings, differences, dump_toml, is_clean, resolve, without_effect
+from seq2x.settings import Settings, differences, dump_toml, is_clean, resolve, several, without_effect
 from seq2x.tasks.device import pick_device
 from seq2x.training.distributed import World, joined
 from seq2x.training.final import TEST_FILE, final, require_readable
@@ -195,8 +195,8 @@ def _look(request: Request) -> None:
     with contextlib.suppress(OSError, ValueError):  # a path that cannot be is refused when the folder is made
         if (folder / "last" / "manifest.json").exists() and not request.restart:
             return
-    valid = [asked.valid] if asked.valid else []
-    for paths in (request.paths, *([path] for path in valid)):
+    valid = several(asked.valid)
+    for paths in (request.paths, valid) if valid else (request.paths,):
         sniff(paths, asked.format, asked.columns, max_line_bytes=asked.max_line_bytes)
     parent = [model_folder(request.from_run)] if request.from_run else []
     for one in parent:

@@ -1,0 +1,89 @@
+"""Data that is meant as it is, and files that come in twos: what a user types, and what is said."""
+
+import json
+from itertools import pairwise
+
+import pytest
+
+from seq2x.settings import read_recipe
+
+from .conftest import cli
+from .refusals import TINY, accepted, good, refused, tsv
+
+
+@pytest.fixture
+def lines():
+    return ["word " * (1 + (7 * n) % 23) + str(n * n) for n in range(400)]
+
+
+def write(path, data):
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    return path
+
+
+def test_next_lines_train(tmp_path, lines):
+    """Each target is the source of the next pair: no line is missing."""
+    data = write(tmp_path / "x.tsv", tsv(pairwise(lines)))
+    accepted(["train", data, "--out", tmp_path / "run", *TINY])
+    assert "note [chain] 398 pairs" in cli("check", data).out.decode()
+
+
+def test_what_looks_shifted_is_refused_unless_it_is_allowed(tmp_path, lines):
+    data = write(tmp_path / "x.tsv", tsv(zip(lines, [*lines[:200], "lost", *lines[200:-1]], strict=True)))
+    refused(["train", data, "--out", tmp_path / "run", *TINY], 3, "look shifted", "--allow shifted")
+    refused(["train", data, "--out", tmp_path / "run", *TINY, "--allow", "everything"], 2, "allow", "shifted")
+    accepted(["train", data, "--out", tmp_path / "run", *TINY, "--allow", "shifted"], "warning [shifted]", "(allowed)")
+    assert cli("check", data).code == 3
+    ended = cli("check", data, "--allow", "shifted", "--allow", "one_target")
+    assert ended.code == 0 and b"(allowed)" in ended.out and b"allow = one_target has no effect" in ended.out
+    sound = write(tmp_path / "sound.tsv", tsv(good()))
+    accepted(["train", sound, "--out", tmp_path / "b", *TINY, "--allow", "shifted"], "shifted has no effect")
+
+
+def sides(folder, name, rows):
+    return [
+        write(folder / f"{name}.{side}", "".join(f"{row[i]}\n" for row in rows))
+        for i, side in enumerate(("src", "tgt"))
+    ]
+
+
+def test_validation_of_two_files(tmp_path):
+    """The first of two was dropped, and targets alone were looked at for TABs."""
+    train, valid = sides(tmp_path, "train", good()), sides(tmp_path, "valid", good(7, 100))
+    at = TINY.index("--valid-size")
+    tiny = [*TINY[:at], *TINY[at + 2 :]]
+    line = ["train", *train, "--valid", valid[0], "--valid", valid[1], "--out", tmp_path / "run", *tiny]
+    accepted(line, "valid: 7 pairs")
+    assert (tmp_path / "run" / "splits" / "valid.tsv").read_bytes() == tsv(good(7, 100))
+    recipe = read_recipe(tmp_path / "run" / "settings.toml")
+    assert recipe.settings["valid"] == [str(path) for path in valid]
+    accepted([*line, "--max-steps", "4"], "resumed at step 2")
+    accepted(["train", tmp_path / "run" / "settings.toml", "--out", tmp_path / "again"], "valid: 7 pairs")
+    valid[1].write_text("other\n" * 7)
+    refused(line, 2, "holds another run", "data")
+
+
+def test_validation_files_are_read_before_any_work(tmp_path):
+    train, valid = sides(tmp_path, "train", good()), sides(tmp_path, "valid", good(7, 100))
+    line = ["train", *train, "--out", tmp_path / "run", *TINY, "--valid", valid[0]]
+    refused(line, 3, "valid.src", "no TAB")
+    refused([*line, "--valid", tmp_path / "gone"], 3, "gone", "no such file")
+    refused([*line, "--valid", write(tmp_path / "short", "a\n")], 3, "has 7 lines", "has 1 lines")
+    refused([*line, "--valid", ""], 2, "valid = ")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_validation_file_beside_the_training_file_is_not_a_second_side(tmp_path):
+    files = [write(tmp_path / f"{name}.tsv", tsv(good(40, at))) for name, at in (("train", 0), ("dev", 100))]
+    refused(["train", *files, "--out", tmp_path / "run", *TINY], 3, "--valid", "dev.tsv", "--format tsv")
+    accepted(["train", files[0], "--valid", files[1], "--out", tmp_path / "run", *TINY], "valid: 40 pairs")
+
+
+def test_a_run_from_when_valid_was_one_text(tmp_path):
+    """It resumes: one file is stored as it always was."""
+    train, valid = (write(tmp_path / f"{name}.tsv", tsv(good(9, at))) for name, at in (("train", 0), ("valid", 50)))
+    line = ["train", train, "--valid", valid, "--out", tmp_path / "run", *TINY]
+    accepted(line)
+    about = json.loads((tmp_path / "run" / "last" / "manifest.json").read_bytes())["about"]
+    assert about["asked"]["valid"] == str(valid)
+    accepted(line, "already finished")
