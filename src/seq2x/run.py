@@ -30,7 +30,7 @@ from seq2x.storage import DISK, FileSystem, require_space, storage_error, write_
 from seq2x.strict_json import JSON, dump_json, parse_json
 from seq2x.tensors import check_tensors, pack_tensors
 
-__all__ = ["Lock", "Manifest", "Saved", "check_tensors", "commit", "load", "pack_tensors", "sweep"]
+__all__ = ["Lock", "Manifest", "Saved", "check_tensors", "commit", "is_run", "load", "pack_tensors", "sweep"]
 
 FORMAT = 1
 """Rises when an older reader could not understand a folder; every released format stays readable."""
@@ -130,6 +130,9 @@ def _needed_names(folder: Path, names: list[str], current: tuple[int, int] | Non
         return set()
     needed = {record.file for record in _read_manifest(folder, _MANIFEST).files.values()}
     committed = [name for name in _own_manifests(names) if _order_of(name) <= current]
+    # Of several of one step the last comes first: after a fallback, those before it may be the damaged ones.
+    last = {_order_of(name)[0]: name for name in reversed(committed)}
+    committed = sorted(committed, key=lambda name: last[_order_of(name)[0]] != name)
     for name in committed[:keep] if keep is None or keep > 1 else []:
         try:
             needed |= {name} | {record.file for record in _read_manifest(folder, name).files.values()}
@@ -203,6 +206,15 @@ def _dump_manifest(manifest: Manifest) -> bytes:
 
 
 # ------------------------------------------------------------------ loading
+
+
+def is_run(folder: str | Path) -> bool:
+    """Whether anything was ever committed here, be it damaged since: then `load` is to say what is there."""
+    try:
+        names = [entry.name for entry in Path(folder).iterdir()]
+    except (OSError, ValueError):  # no such folder, a file, or no path at all
+        return False
+    return _MANIFEST in names or bool(_own_manifests(names))
 
 
 def load(folder: str | Path, fallback: bool = False) -> Saved:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from seq2x.errors import StorageError
 
-__all__ = ["DISK", "Disk", "FileSystem", "require_space", "storage_error", "write_file"]
+__all__ = ["DISK", "Disk", "FileSystem", "replace_file", "require_space", "storage_error", "write_file"]
 
 _FOLDERS_SYNC = os.name == "posix"  # elsewhere a folder has no handle to sync
 _SPARE = 1 << 20  # bytes left free beside what a save needs: a full disk troubles everybody else, too
@@ -122,6 +122,15 @@ def write_file(fs: FileSystem, path: Path, data: bytes) -> None:
         fs.fsync(file)
     finally:
         fs.close(file)
+
+
+def replace_file(fs: FileSystem, path: Path, data: bytes) -> None:
+    """`data` as the file `path`, durable, in one rename: a kill leaves the former file or this one, whole."""
+    fresh = path.with_name(f".{path.name}.new")
+    fs.unlink(fresh)
+    write_file(fs, fresh, data)
+    fs.replace(fresh, path)
+    fs.sync_folder(path.parent)
 
 
 def require_space(fs: FileSystem, folder: Path, needed: int) -> None:

@@ -83,6 +83,31 @@ def test_generations_of_an_abandoned_future_go(tmp_path):
     assert step_of(tmp_path, fallback=True) == 100
 
 
+@pytest.mark.parametrize("step", [100, 200, 250])
+def test_after_a_fallback_the_good_generation_stays(tmp_path, step):
+    """The damaged one of the step that is saved again must not take the place of what the fallback found."""
+    for earlier in (100, 200):
+        save(tmp_path, earlier, 2)
+    (tmp_path / "weights-000200.safetensors").write_bytes(b"damaged")
+    assert step_of(tmp_path, fallback=True) == 100
+    save(tmp_path, step, 2)
+    if step == 250:  # the damaged generation is the one before: it stays, and a further save drops it
+        save(tmp_path, 300, 2)
+    (tmp_path / json.loads((tmp_path / "manifest.json").read_bytes())["files"]["codec.json"]["file"]).unlink()
+    assert step_of(tmp_path, fallback=True) == (250 if step == 250 else 100)
+
+
+def test_what_was_committed_is_a_run(tmp_path):
+    assert not run.is_run(tmp_path / "gone") and not run.is_run(tmp_path) and not run.is_run("a\0b")
+    save(tmp_path, 1)
+    assert run.is_run(tmp_path)
+    save(tmp_path, 2, 2)
+    (tmp_path / "manifest.json").unlink()
+    assert run.is_run(tmp_path) and step_of(tmp_path, fallback=True) == 2
+    (tmp_path / "manifest-000002.json").unlink()
+    assert not run.is_run(tmp_path)
+
+
 def test_the_order_of_calls_is_the_promise(tmp_path):
     save(tmp_path, 1)
     disk = WatchedDisk()

@@ -70,7 +70,7 @@ def write_examples(path: Path, examples: Iterable[Example], *, keep_name: bool =
 
     A TSV needs one target each, no TAB, line end or carriage return in a text, and a first pair that could not be
     taken for a header; otherwise the file is JSON lines and its suffix becomes .jsonl (with `keep_name` the name
-    stays as it is). Returns the path. Atomic; memory is flat. Raises StorageError.
+    stays as it is). Returns the path. Atomic and durable; memory is flat. Raises StorageError.
     """
     waiting = path.with_name(f".{path.name}.waiting")
     other = path.with_name(f".{path.name}.waiting.jsonl")
@@ -83,8 +83,11 @@ def write_examples(path: Path, examples: Iterable[Example], *, keep_name: bool =
                 if plain:
                     tsv.write(f"{e.source}\t{e.targets[0]}\n")
                 jsonl.write(json.dumps(_record(e), ensure_ascii=False) + "\n")
+            chosen = tsv if plain else jsonl
+            chosen.flush()
+            DISK.fsync(chosen.fileno())
         final = path if keep_name else path.with_suffix(".tsv" if plain else ".jsonl")
-        (waiting if plain else other).replace(final)
+        DISK.replace(waiting if plain else other, final)
         DISK.sync_folder(final.parent)
     except OSError as error:
         raise storage_error(error, path.parent, 0, DISK) from error

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from seq2x.data import data_fingerprint, read, sniff
-from seq2x.errors import Seq2xError, escape
+from seq2x.errors import FolderError, Seq2xError, escape
 from seq2x.evaluate import from_plain, report, to_plain
+from seq2x.run import is_run
 from seq2x.settings import Settings
-from seq2x.storage import DISK, write_file
+from seq2x.storage import DISK, replace_file
 from seq2x.strict_json import parse_json
 from seq2x.training.log import Log
 from seq2x.types import Result
@@ -40,6 +41,10 @@ def final(folder: Path, paths: Sequence[str], settings: Settings, log: Log) -> d
 
     What stands there of the same model and the same data is given again. Raises `DataError`, `FolderError`, `OSError`.
     """
+    if not is_run(folder / "best"):
+        raise FolderError(
+            str(folder / "best"), "no model here", "the best weights of the run", "train --restart makes one"
+        )
     model = hashlib.sha256((folder / "best" / "manifest.json").read_bytes()).hexdigest()
     of = {"model": model, "data": data_fingerprint(paths), **_how(settings)}
     if known := _known(folder, of):
@@ -53,7 +58,8 @@ def final(folder: Path, paths: Sequence[str], settings: Settings, log: Log) -> d
         "notes": list(map(escape, found.notes)),
         "of": of,
     }
-    _write(folder, kept)
+    text = json.dumps(kept, ensure_ascii=False, indent=1, allow_nan=False)
+    replace_file(DISK, folder / TEST_FILE, text.encode() + b"\n")
     log.say(f"test ({', '.join(paths)}): {_words(found.results)}; {len(found.examples):,} items")
     for note in found.notes:
         log.say(f"test: {note}")
@@ -80,12 +86,3 @@ def _words(results: dict[str, Result]) -> str:
     """`bleu 36.21 [35.02, 37.44], chrf 60.10 [...]`."""
     between = {n: f" [{r.interval.low:.2f}, {r.interval.high:.2f}]" if r.interval else "" for n, r in results.items()}
     return ", ".join(f"{name} {result.value:.2f}{between[name]}" for name, result in results.items())
-
-
-def _write(folder: Path, kept: dict[str, Any]) -> None:
-    """In one rename: a kill leaves the former file or this one."""
-    fresh = folder / f".{TEST_FILE}.new"
-    DISK.unlink(fresh)
-    write_file(DISK, fresh, json.dumps(kept, ensure_ascii=False, indent=1, allow_nan=False).encode() + b"\n")
-    DISK.replace(fresh, folder / TEST_FILE)
-    DISK.sync_folder(folder)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import re
 import sys
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from seq2x.errors import escape
+from seq2x.storage import DISK, replace_file
 
 __all__ = ["Log", "cut_back", "duration", "read_metrics"]
 
@@ -37,6 +37,7 @@ class Log:
         self._bar: Any = None
         self._task: Any = None
         self._shown = -math.inf
+        self._named = False  # whether the names in the folder have been made durable
         self.lines = len(read_metrics(folder)) if folder else 0
 
     @property
@@ -68,10 +69,14 @@ class Log:
                 file.write(json.dumps(_plain(line), ensure_ascii=False, allow_nan=False) + "\n")
 
     def sync(self) -> None:
-        """Bring `metrics.jsonl` to the disk: a commit counts its lines."""
-        if self._folder is not None and self.lines:
-            with (self._folder / "metrics.jsonl").open("rb") as file:
-                os.fsync(file.fileno())
+        """Bring `metrics.jsonl` to the disk, its name too: a commit counts its lines."""
+        if self._folder is None or not (self._folder / "metrics.jsonl").is_file():
+            return
+        with (self._folder / "metrics.jsonl").open("rb") as file:
+            DISK.fsync(file.fileno())
+        if not self._named:
+            DISK.sync_folder(self._folder)
+            self._named = True
 
     def progress(self, step: int, last: int, text: str) -> None:
         """Move the bar; without a terminal, a plain line now and then."""
@@ -130,18 +135,17 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     return records
 
 
-def cut_back(folder: Path, lines: int) -> None:
-    """Keep the first `lines` lines of `metrics.jsonl`: what came after the restored step will come again."""
+def cut_back(folder: Path, lines: int) -> int:
+    """Keep the first `lines` lines of `metrics.jsonl`: what came after the restored step will come again.
+
+    How many there are then: fewer than `lines` where the file was lost or cut.
+    """
     path = folder / "metrics.jsonl"
     if not path.is_file():
-        return
-    kept = b"".join(line + b"\n" for line in path.read_bytes().split(b"\n")[:-1][:lines])
-    fresh = path.with_name(".metrics.jsonl.new")
-    with fresh.open("wb") as file:
-        file.write(kept)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+        return 0
+    kept = path.read_bytes().split(b"\n")[:-1][:lines]
+    replace_file(DISK, path, b"".join(line + b"\n" for line in kept))
+    return len(kept)
 
 
 def duration(seconds: float) -> str:
