@@ -6,7 +6,7 @@ import math
 import pytest
 
 from seq2x import Prediction, load
-from seq2x.errors import DeviceError, FolderError, UsageError
+from seq2x.errors import DataError, DeviceError, FolderError, UsageError
 from seq2x.predict import model_folder
 from seq2x.run import commit
 from tasks.conftest import LINES, make_task
@@ -34,13 +34,52 @@ def test_one_text_gives_one_and_many_give_many(run):
     assert run((text for text in ("the cat",)), **SHORT) == [one]
 
 
+@pytest.mark.parametrize("threads", [-1, 1025, 100_000, 2**31, "two", True, None, 1.0])
+def test_threads_that_cannot_be(folder, threads):
+    import torch
+
+    before = torch.get_num_threads()
+    with pytest.raises(UsageError, match=r"settings: threads = .*; expected an integer from 0 to 1024"):
+        load(folder, "cpu", threads=threads)
+    assert torch.get_num_threads() == before
+
+
+def test_arguments_of_the_wrong_kind(folder, run):
+    for wrong in (None, 3, b"run"):
+        with pytest.raises(UsageError, match=r"run: a .*; expected a run folder"):
+            load(wrong)
+    with pytest.raises(UsageError, match="device: a NoneType"):
+        load(folder, None)
+    with pytest.raises(DeviceError, match='"gpu" is "cuda" here'):
+        load(folder, "gpu")
+    with pytest.raises(UsageError, match="input: a NoneType; expected a text, or several"):
+        run(None)
+    with pytest.raises(UsageError, match="input: a int; expected text"):
+        run(b"the cat")
+
+
+def test_a_setting_is_known_by_either_spelling(run):
+    assert run(LINES, **{"beam-size": 2, "max-length": 8}) == run(LINES, **SHORT)
+    with pytest.raises(UsageError, match="belongs to training"):
+        run(LINES, **{"batch-tokens": 3})
+
+
+def test_a_text_that_no_file_could_hold(run):
+    with pytest.raises(DataError, match=r"input 2: not UTF-8 \(character 3: \\udcff\)") as caught:
+        run(["the cat", "th\udcff"], **SHORT)
+    assert caught.value.exit_code == 3
+    with pytest.raises(DataError, match="prefix 1: not UTF-8"):
+        run("the cat", prefix="\ud800", **SHORT)
+
+
 def test_details(run):
     one = run("the cat", details=True, **SHORT)
     assert isinstance(one, Prediction) and one.value == run("the cat", **SHORT)
     several = run(LINES, n_best=3, details=True, max_length=8)
     assert all(len(prediction.alternatives) == 3 for prediction in several)
-    many = run("the cat", n_best=9, details=True, max_length=8)
-    assert len(many.alternatives) == 9  # a beam wide enough comes by itself
+    broken = [f"<0x{byte:02X}>" for byte in range(128, 256)]  # whatever they spell, it is U+FFFD
+    many = run("the cat", n_best=9, details=True, max_length=8, forbid=broken)
+    assert len({one.value for one in many.alternatives}) == 9  # a beam wide enough comes by itself
 
 
 def test_the_best_folder_alone_is_enough(folder, run):
@@ -65,6 +104,41 @@ def test_the_best_folder_alone_is_enough(folder, run):
 def test_settings_are_strict(run, settings, said):
     with pytest.raises(UsageError, match=said):
         run("the cat", **settings)
+
+
+def test_a_prefix_for_all_or_one_for_each(run):
+    assert all(value.startswith("ab") for value in run(["the cat", "a dog"], prefix="ab", **SHORT))
+    found = run(["the cat", "a dog", "", "x"], prefix=["ab", None, "c", ""], **SHORT)
+    assert found[0].startswith("ab") and found[1] == run("a dog", **SHORT) and found[2] == ""
+    assert run("the cat", prefix="ab", **SHORT) == found[0] == run("the cat", prefix=["ab"], **SHORT)
+    assert run("the cat", prefix=None, **SHORT) == run("the cat", prefix="", **SHORT) == run("the cat", **SHORT)
+    lazily = run.stream(iter(["the cat", "a dog"]), prefix=(p for p in ["ab", "c"]), window=1, **SHORT)
+    assert [p.value[0] for p in lazily] == ["a", "c"]
+
+
+def test_what_is_forbidden_does_not_occur(run):
+    token = run("the cat", details=True, **SHORT).tokens[0]
+    assert token not in run("the cat", details=True, forbid=[token], **SHORT).tokens
+    with pytest.raises(UsageError, match='forbid: "the cat" is no token'):
+        run([], forbid=["the cat"])
+    with pytest.raises(UsageError, match="an argument of predict"):
+        run.settings(prefix="x")
+
+
+@pytest.mark.parametrize(
+    ("prefix", "said"),
+    [
+        (["a"], "fewer than there are texts"),
+        (["a"] * 3, "more than there are texts"),
+        (["a", 3], "a int; expected text"),
+        ([b"a", "b"], "a bytes; expected text"),
+        (["a", "x" * 9], "input 2: a prefix of 9 symbols"),
+    ],
+)
+@pytest.mark.parametrize("window", [1, 9])
+def test_prefixes_that_cannot_be(run, prefix, said, window):
+    with pytest.raises(UsageError, match=said):
+        run(["the cat", "a dog"], prefix=prefix, window=window, **SHORT)
 
 
 @pytest.mark.parametrize("texts", [[1], [b"bytes"], [None]])

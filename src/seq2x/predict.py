@@ -3,6 +3,7 @@
 run = seq2x.load("runs/pairs")
 run("one input")                                   # 'one output'
 run(["a", "b"], n_best=3, details=True)            # [Prediction, Prediction]
+run(["a", "b"], prefix=["Dear", ""], forbid=["!"]) # the first output begins with "Dear", none has a "!"
 for prediction in run.stream(lines): ...           # any number of them, in flat memory
 """
 
@@ -11,11 +12,11 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from seq2x.errors import FolderError, UsageError
+from seq2x.errors import DataError, FolderError, Seq2xError, UsageError
 from seq2x.settings import Settings
 from seq2x.types import NOTHING, Prediction, Want
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Predictor", "load", "model_folder"]
 
+_END = object()
 _ROOMS = ("search", "machine")  # of the settings that a prediction obeys; and the seed, where it draws
 
 
@@ -33,6 +35,11 @@ class Predictor:
 
     Without `details` a text gives a text and an iterable of texts a list of texts; with them a `Prediction` or a
     list of them. Inputs of any number of characters; the blank ones have blank outputs.
+
+    `prefix`: what every output begins with, or one for each text (empty or None: nothing). It is cut into symbols by
+    itself, so that a prefix of whole words, without a blank at its end, suits the model best; the automatic length
+    limit grows with it. `forbid`: tokens that no output may hold, as `Prediction.tokens` shows them or as text that is
+    exactly one token; what other tokens spell may still be written, and a prefix wins.
     """
 
     def __init__(self, task: Generate, seen: bytes | None = None, seen_by_team: Sequence[bytes | None] = ()) -> None:
@@ -62,15 +69,35 @@ class Predictor:
             return found[0] if details else found[0].value
         return found if details else [prediction.value for prediction in found]
 
-    def stream(self, texts: Iterable[str], *, want: Want = NOTHING, **settings: Any) -> Iterator[Prediction]:
-        """One Prediction per text, as they come. At most `window` texts are read ahead, so memory stays flat."""
+    def stream(
+        self,
+        texts: Iterable[str],
+        *,
+        want: Want = NOTHING,
+        prefix: str | Iterable[str | None] | None = "",
+        forbid: Iterable[str] = (),
+        **settings: Any,
+    ) -> Iterator[Prediction]:
+        """One Prediction per text, as they come. At most `window` texts are read ahead, so memory stays flat.
+
+        `row` of an error counts the texts from 0. Raises `UsageError` for what is no text, `DataError` for a text that
+        no file could hold.
+        """
+        if not isinstance(texts, Iterable):
+            raise UsageError("input", f"a {type(texts).__name__}", "a text, or several")
         resolved = self.settings(**settings)
-        waiting = iter(texts)
+        forbidden = self.task.forbid(forbid)
+        waiting, done = _with_prefixes(texts, prefix), 0
         while block := list(islice(waiting, resolved.window)):
-            for text in block:
-                if not isinstance(text, str):
-                    raise UsageError("input", f"a {type(text).__name__}", "text")
-            yield from self.task.predict(block, resolved, want)
+            inputs, prefixes = [text for text, _ in block], [begin for _, begin in block]
+            try:
+                found = self.task.predict(inputs, resolved, want, prefixes=prefixes, forbidden=forbidden)
+            except Seq2xError as error:
+                if error.row is None:
+                    raise
+                raise error.at(f"input {done + error.row + 1:,}", done + error.row) from error
+            yield from found
+            done += len(block)
 
     def settings(self, **changes: Any) -> Settings:
         """The settings of a prediction: the run's own, with `changes`.
@@ -78,11 +105,12 @@ class Predictor:
         `UsageError` for what does not belong here, and for another `device` or number of `threads` than the run was
         loaded with.
         """
-        from seq2x.settings import resolve
+        from seq2x.settings import canonical, resolve
 
+        changes = {canonical(name, "settings", value): value for name, value in changes.items()}
         rooms = {field.name: field.metadata["room"] for field in dataclasses.fields(Settings)} | {"seed": "search"}
         for name in changes:
-            if rooms.get(name, "search") not in _ROOMS:
+            if rooms[name] not in _ROOMS:
                 raise UsageError(name, f"it belongs to {rooms[name]}", "a setting of search or machine", "leave it out")
         own = {name: value for name, value in self.task.about.search.items() if rooms[name] in _ROOMS}
         if "n_best" in changes and "beam_size" not in changes and isinstance(changes["n_best"], int):
@@ -107,6 +135,35 @@ class Predictor:
             raise UsageError(name, f"{asked}, but the run was loaded with {there}", there, todo)
 
 
+def _with_prefixes(texts: Iterable[str], prefix: str | Iterable[str | None] | None) -> Iterator[tuple[str, str]]:
+    """Every text with what its output begins with. Raises `UsageError` for what is no text, and for prefixes that are
+    more or fewer than the texts.
+    """
+    one = prefix is None or isinstance(prefix, str)
+    prefixes = repeat(prefix) if one else chain(prefix or (), repeat(_END))
+    for number, text in enumerate(texts, 1):
+        begin = next(prefixes)
+        if not isinstance(text, str):
+            raise UsageError("input", f"a {type(text).__name__}", "text")
+        if begin is _END:
+            raise UsageError("prefix", "fewer than there are texts", "one for each, or one text for all")
+        if not isinstance(begin, str | None):
+            raise UsageError("prefix", f"a {type(begin).__name__}", "text")
+        _require_utf8(text, f"input {number:,}")
+        _require_utf8(begin or "", f"prefix {number:,}")
+        yield text, begin or ""
+    if not one and next(prefixes) is not _END:
+        raise UsageError("prefix", "more than there are texts", "one for each, or one text for all")
+
+
+def _require_utf8(text: str, where: str) -> None:
+    """`DataError` for half of a surrogate pair: what a byte that is not UTF-8 becomes in an argument of a program."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(where, f"not UTF-8 (character {error.start + 1:,}: {text[error.start]})", "text") from None
+
+
 def load(
     folder: str | os.PathLike[str],
     device: str = "auto",
@@ -117,11 +174,15 @@ def load(
     """The run in `folder` (the run folder, or its `best/` alone), ready to use.
 
     `ensemble`: a further run, or several, trained with the same target vocabulary, that decide together with it.
-    `threads`: CPU threads; 0 leaves torch's own choice. Raises `FolderError` for a folder that cannot be trusted,
-    `DeviceError` for a device that is not there.
+    `threads`: CPU threads, 1,024 at most; 0 leaves torch's own choice. Raises `FolderError` for a folder that cannot be
+    trusted, `DeviceError` for a device that is not there, `UsageError` for an argument that is of the wrong kind.
     """
     from seq2x import run
+    from seq2x.settings import resolve
 
+    if not isinstance(device, str):
+        raise UsageError("device", f"a {type(device).__name__}", "auto, cpu, cuda or cuda:N")
+    threads = resolve({"threads": threads}, "settings").threads
     others = [ensemble] if isinstance(ensemble, str | os.PathLike) else ensemble
     paths = [model_folder(path) for path in (folder, *others)]
     saved = [run.load(path) for path in paths]  # all sums are verified before torch is even imported
@@ -149,6 +210,8 @@ def model_folder(folder: str | os.PathLike[str]) -> Path:
 
     Raises `FolderError` where there is no run, `UsageError` for a path that cannot be one.
     """
+    if not isinstance(folder, str | os.PathLike):
+        raise UsageError("run", f"a {type(folder).__name__}", "a run folder")
     path = Path(folder)
     best = path / "best"
     try:
