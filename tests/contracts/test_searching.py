@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from seq2x.arrays import Table
 from seq2x.models import EncoderDecoder, ModelShape
-from seq2x.search import Rules, search
-from seq2x.types import BOS, EOS, PAD, Batch, Hypotheses, Padded
+from seq2x.search import Ensemble, Rules, Sampling, search
+from seq2x.search import sample as sample_outputs
+from seq2x.types import BOS, EOS, NOTHING, PAD, Batch, Decoder, Hypotheses, Padded, Want
 
 from .cases import batch_of, model_of, rows_of
 from .oracle import exhaustive
@@ -114,3 +116,94 @@ def test_scores_are_log_p_and_neighbours_change_nothing(shape: ModelShape) -> No
         scored = model.log_prob(Batch(batch.source, target, batch.rows))
         np.testing.assert_allclose(found.log_p[:, rank], scored.items.numpy(), rtol=0, atol=1e-10)
         np.testing.assert_allclose(found.scores[:, rank], scored.total.numpy(), rtol=0, atol=1e-10)
+
+
+# ------------------------------------------------------------------ one search, whatever steps
+
+
+class _Prefixes:
+    """The state of `_ByPrefixes`, of which a search knows nothing: every row's symbols so far."""
+
+    def __init__(self, source: Padded, beams: int, want: Want, rows_NT: np.ndarray[Any, Any]) -> None:
+        self.source, self.beams, self.want, self.rows_NT = source, beams, want, rows_NT
+
+    @property
+    def position(self) -> np.ndarray[Any, Any]:
+        return np.full(len(self.rows_NT), self.rows_NT.shape[1])
+
+    def keep(self, rows: np.ndarray[Any, Any]) -> _Prefixes:
+        source = Padded(self.source.values[rows], self.source.lengths[rows])
+        rows_BKT = self.rows_NT.reshape(-1, self.beams, self.rows_NT.shape[1])[rows]
+        return _Prefixes(source, self.beams, self.want, rows_BKT.reshape(-1, self.rows_NT.shape[1]))
+
+    def clone(self) -> _Prefixes:
+        return _Prefixes(self.source, self.beams, self.want, self.rows_NT.copy())
+
+
+class _ByPrefixes:
+    """The mathematics of a model behind a step in numpy: it keeps whole prefixes and decodes them anew each time.
+
+    Its memory is the padded source, and nothing that it takes or gives is a tensor.
+    """
+
+    def __init__(self, model: EncoderDecoder) -> None:
+        self.model = model
+
+    def start(self, memory: Padded, beams: int, top: int, want: Want = NOTHING) -> _Prefixes:
+        return _Prefixes(memory, beams, want, np.zeros((len(memory.lengths) * beams, 0), np.int64))
+
+    def step(
+        self, previous: np.ndarray[Any, Any], origin: np.ndarray[Any, Any], state: _Prefixes
+    ) -> tuple[Table, _Prefixes]:
+        assert type(previous) is type(origin) is np.ndarray
+        rows_NT = np.concatenate([state.rows_NT[origin], previous[:, None]], 1)
+        memory = self.model.encode(Padded(*(torch.from_numpy(part) for part in state.source)))
+        answer = self.model.decode(memory, torch.from_numpy(rows_NT), state.want)
+        attention = None if answer.attention is None else answer.attention[:, -1].numpy()
+        after = _Prefixes(state.source, state.beams, state.want, rows_NT)
+        return Table(answer.all()[:, -1].numpy(), attention), after
+
+
+WAYS: dict[str, Rules | Sampling] = {
+    "greedy": Rules(beam_size=1, eos_gamma=0.2, no_repeat_ngram_size=2, min_length=1),
+    "beam": Rules(beam_size=4, n_best=3, length_penalty="average", length_alpha=0.7, eos_gamma=0.3, forbidden=(4,)),
+    "bound": Rules(beam_size=3, n_best=2, length_penalty="wu", no_repeat_ngram_size=1, min_length=3, stop="bound"),
+    "sampling": Sampling(n=3, temperature=1.3, top_k=7, top_p=0.9, seed=5, no_repeat_ngram_size=2),
+}
+
+
+@pytest.mark.parametrize("shape", SAMPLE[::6], ids=name_of)  # what steps is the subject here, not the shape
+@torch.no_grad()
+def test_one_search_drives_the_model_a_numpy_step_and_an_ensemble_of_both(shape: ModelShape) -> None:
+    """Tokens, scores, log p and attention are equal, whichever of the three the same search is given to."""
+    model, batch = model_of(shape), batch_of(shape)
+    numpy = _ByPrefixes(model)
+    source = Padded(*(part.numpy() for part in batch.source))
+    memory = model.encode(batch.source)
+    driven: list[tuple[Decoder, Any]] = [
+        (model, memory),
+        (numpy, source),
+        (Ensemble([model, numpy]), (memory, source)),
+        (Ensemble([numpy, model]), (source, memory)),
+    ]
+    attends = shape.kind == "transformer" or shape.context == "attention"
+    for name, rules in WAYS.items():
+        if isinstance(rules, Rules) and attends:
+            rules = dataclasses.replace(rules, coverage_beta=0.4)
+        prefix = np.array([[5, -1], [-1, -1], [-1, 6], [-1, -1]]) if name != "bound" else None
+        first, *others = [_driven(decoder, its, source, rules, prefix) for decoder, its in driven]
+        assert (first.attention is not None) == attends
+        for other in others:
+            for field in ("tokens", "lengths", "stopped"):
+                np.testing.assert_array_equal(getattr(other, field), getattr(first, field), f"{name}: {field}")
+            for field in ("scores", "log_p", "attention") if attends else ("scores", "log_p"):
+                found, expected = getattr(other, field), getattr(first, field)
+                np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 if field == "attention" else 1e-10)
+
+
+def _driven(decoder: Decoder, memory: Any, source: Padded, rules: Rules | Sampling, prefix: Any) -> Hypotheses:
+    lengths, most = source.lengths, np.array([9, 3, 12, 9])
+    want = frozenset({"attention"})
+    if isinstance(rules, Sampling):
+        return sample_outputs(decoder, memory, lengths, most, rules, np.arange(4), prefix, want)
+    return search(decoder, memory, lengths, most, rules, prefix, want)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import islice
+from itertools import islice, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seq2x.cli import streams
 from seq2x.cli.parser import Parser, add_settings, given
-from seq2x.errors import StorageError, UsageError
+from seq2x.errors import DataError, Seq2xError, StorageError, UsageError
 from seq2x.types import Alternative, Prediction
 
 if TYPE_CHECKING:
@@ -37,7 +37,11 @@ def add(parser: Parser) -> None:
     parser.add_argument("-o", "--out", metavar="FILE", help="write here instead of standard output")
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted --out FILE ends")
     parser.add_argument("--ensemble", metavar="RUN", action="append", default=[], help="decide together with this run")
-    shown = ("columns", "beam_size", "n_best", "sample", "device", "batch_size", "window")
+    parser.add_argument("--prefix", metavar="TEXT", help="every output begins with TEXT")
+    parser.add_argument(
+        "--forbid", metavar="TOKEN", action="append", default=[], help="never write TOKEN (repeatable); see --json"
+    )
+    shown = ("columns", "beam_size", "n_best", "sample", "device")
     add_settings(parser, "search", "machine", shown=shown, also=("seed", *_FILE))
 
 
@@ -61,9 +65,10 @@ def run(arguments: argparse.Namespace) -> int:
         ensemble=arguments.ensemble,
     )
     resolved = predictor.settings(**settings)
+    predictor.task.forbid(arguments.forbid)  # a token that is none is said before --out is touched
     notes = Notes()
     inputs, idle = _inputs(arguments, file, str(predictor.task.about.search.get("columns", "auto")), notes)
-    for line in [*without_effect(resolved, settings), *idle]:
+    for line in [*without_effect(resolved, settings), *predictor.task.out_of_reach(resolved), *idle]:
         streams.note(line)
     if "seed" in settings and not resolved.sample:
         streams.note("seed has no effect with sample = false")
@@ -72,9 +77,17 @@ def run(arguments: argparse.Namespace) -> int:
     tally = _Tally(arguments.file)
     with streams.Lines(arguments.out, append=arguments.resume) as out:
         waiting: list[Input] = []
-        found = predictor.stream(_remembering(inputs, waiting, tally), **settings)
-        while block := list(islice(found, resolved.window)):
+        texts, prefixes = tee(_remembering(inputs, waiting, tally))
+        found = predictor.stream(
+            (one.text for one in texts),
+            prefix=(arguments.prefix if one.prefix is None else one.prefix for one in prefixes),
+            forbid=arguments.forbid,
+            **settings,
+        )
+        written = 0
+        while block := _placed(found, resolved.window, waiting, written, arguments):
             out.block([_line(i, p, arguments.json) for i, p in zip(waiting, map(tally.count, block), strict=True)])
+            written += len(block)
             waiting.clear()
     for line in (*notes.lines(), *tally.lines()):
         streams.note(line)
@@ -119,6 +132,26 @@ def record(asked: Input, prediction: Prediction) -> dict[str, Any]:
         numbers["alternatives"] = [_numbers(alternative) for alternative in prediction.alternatives]
     extras = {} if asked.extras is None else {"extras": dict(asked.extras)}
     return {"source": asked.text, **numbers, "truncated": prediction.truncated, **extras}
+
+
+def _placed(
+    found: Iterator[Prediction], window: int, waiting: Sequence[Input], written: int, arguments: argparse.Namespace
+) -> list[Prediction]:
+    """The next outputs, `window` at most. An error of one of the inputs, of which `waiting` are those after the first
+    `written`, names it by file and line; where its own record is to blame, it is one of data.
+    """
+    from seq2x.data.lines import display
+
+    try:
+        return list(islice(found, window))
+    except Seq2xError as error:
+        if error.row is None:
+            raise
+        asked = waiting[error.row - written]
+        where = "--text" if arguments.text is not None else f"{display(arguments.file)}:{asked.line}"
+        if isinstance(error, UsageError) and asked.prefix is not None:
+            raise DataError(where, error.found, error.expected, error.todo) from error
+        raise error.at(where) from error
 
 
 class _Tally:
@@ -167,12 +200,12 @@ def _line(asked: Input, prediction: Prediction, as_json: bool) -> str:
     return "\t".join(alternative.value.replace("\t", " ") for alternative in prediction.alternatives)
 
 
-def _remembering(inputs: Iterable[Input], waiting: list[Input], tally: _Tally) -> Iterator[str]:
-    """The texts of `inputs`, each of which is put into `waiting`."""
+def _remembering(inputs: Iterable[Input], waiting: list[Input], tally: _Tally) -> Iterator[Input]:
+    """`inputs`, each of which is put into `waiting`."""
     for one in inputs:
         waiting.append(one)
         tally.tabs += "\t" in one.text
-        yield one.text
+        yield one
 
 
 def _require_another(file: str, out: str) -> None:

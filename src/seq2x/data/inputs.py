@@ -10,23 +10,27 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from seq2x.data.columns import parse_columns, role_of
-from seq2x.data.lines import MAX_LINE_BYTES, BadUtf8, PathLike, display, iter_lines
+from seq2x.data.lines import MAX_LINE_BYTES, BadUtf8, PathLike, display, in_one_line, iter_lines
 from seq2x.data.notes import Notes
 from seq2x.data.read_error import ReadError
-from seq2x.data.records import is_jsonl_name, parse_record, texts_of
+from seq2x.data.records import is_jsonl_name, kind_of, parse_record, texts_of
 
 __all__ = ["Input", "input_format", "read_inputs", "source_keys"]
+
+_PREFIX = "prefix"  # the field of a record that says how its output begins
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
     """`text` to predict from. `line`: its line in the file, from 1. `extras`: the other fields of its JSON record, as
-    they stand there; None where inputs are lines of text.
+    they stand there; None where inputs are lines of text. `prefix`: what its output shall begin with, if its record has
+    such a field.
     """
 
     text: str
     line: int
     extras: Mapping[str, Any] | None = None
+    prefix: str | None = None
 
 
 def input_format(path: PathLike, asked: str = "auto") -> Literal["lines", "jsonl"]:
@@ -58,9 +62,11 @@ def read_inputs(
     """Every input of `path`, in order; from a pipe or a terminal each is given as soon as it is there.
 
     `source`: keys of a JSON record whose texts, joined by a blank, are the input; none: the one key of the first record
-    that is called like a source. Raises DataError with `file:line`.
+    that is called like a source. A field "prefix" beside them is what the output begins with; null is none. Raises
+    DataError with `file:line`.
     """
     keys = tuple(source)
+    notes = Notes() if notes is None else notes
     for number, text in iter_lines(path, notes, max_line_bytes=max_line_bytes, on_bad_utf8=on_bad_utf8):
         if format == "lines":
             yield Input(text or "", number)
@@ -71,9 +77,15 @@ def read_inputs(
                 record = parse_record(text)
                 keys = keys or _named_source(record, path, number)
                 joined = " ".join(part for key in keys for part in texts_of(record, key))
+                extras = {key: value for key, value in record.items() if key not in keys}
+                prefix = extras.get(_PREFIX)
+                if not isinstance(prefix, str | None):
+                    raise ValueError(f'"{_PREFIX}" holds {kind_of(prefix)}; expected text')
             except ValueError as error:
                 raise ReadError("record", display(path), number, str(error)) from error
-            yield Input(joined, number, {key: value for key, value in record.items() if key not in keys})
+            if (plain := in_one_line(joined)) != joined:
+                notes.add("line_end", display(path), number)
+            yield Input(plain, number, extras, prefix)
 
 
 def _named_source(record: Mapping[str, Any], path: PathLike, line: int) -> tuple[str]:

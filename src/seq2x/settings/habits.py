@@ -112,6 +112,14 @@ _TOLD = {
     "resume": "is not a setting: training into an existing run resumes it",
     "resume_from_checkpoint": "is not a setting: training into an existing run resumes it",
     "share_embeddings": 'is tied = "all" here (with joint_vocab = true)',
+    "prefix": "is not a setting but an argument of predict: --prefix TEXT, run(texts, prefix=...)",
+    "tgt_prefix": "is --prefix TEXT of predict here, run(texts, prefix=...) in Python",
+    "target_prefix": "is --prefix TEXT of predict here, run(texts, prefix=...) in Python",
+    "prefix_size": "is --prefix TEXT of predict here, run(texts, prefix=...) in Python",
+    "forbid": "is not a setting but an argument of predict: --forbid TOKEN, run(texts, forbid=[...])",
+    "suppress_tokens": "is --forbid TOKEN of predict here, run(texts, forbid=[...]) in Python",
+    "suppress_sequences": "is --forbid TOKEN of predict here, run(texts, forbid=[...]) in Python",
+    "bad_words_ids": "is --forbid TOKEN of predict here, run(texts, forbid=[...]) in Python",
     "normalization": 'is loss_per = "token" or "sequence" here',
 }
 

@@ -176,7 +176,12 @@ class Settings:
     beam_size: Annotated[int, Ge(1), Le(1000)] = _setting(
         5, "search", "hypotheses kept per sentence; 1: greedy", harmless=True
     )
-    n_best: Annotated[int, Ge(1), Le(1000)] = _setting(1, "search", "outputs per input", harmless=True)
+    n_best: Annotated[int, Ge(1), Le(1000)] = _setting(
+        1,
+        "search",
+        "outputs per input; of equal texts cut differently the best counts, and others of the beam take their places",
+        harmless=True,
+    )
     length_penalty: Literal["none", "wu", "average"] = _setting(
         "wu", "search", "score = log P / lp(Y): none 1, wu ((5+|Y|)/6)^alpha, average |Y|^alpha", harmless=True
     )
@@ -189,9 +194,17 @@ class Settings:
     eos_gamma: Annotated[float, Ge(0.0), Le(100.0)] = _setting(
         0.0, "search", "weight of the end-of-sentence term |X|/|Y|", harmless=True
     )
-    min_length: _Zero = _setting(0, "search", "symbols at least, </s> not counted", harmless=True)
+    min_length: _Zero = _setting(
+        0,
+        "search",
+        "symbols at least, </s> not counted (learned positions may end sooner, which is said)",
+        harmless=True,
+    )
     max_length: _Count | None = _setting(
-        None, "search", "symbols at most, </s> counted; none: grows with the input", harmless=True
+        None,
+        "search",
+        "symbols at most, </s> counted; none: grows with the input and leaves room for min_length",
+        harmless=True,
     )
     no_repeat_ngram_size: _Zero = _setting(0, "search", "no sequence of n symbols twice; 0: allowed", harmless=True)
     sample: bool = _setting(False, "search", "draw instead of searching", harmless=True)
