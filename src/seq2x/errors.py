@@ -17,6 +17,7 @@ __all__ = [
     "DivergedError",
     "FolderError",
     "OutOfMemory",
+    "PeerFailed",
     "Seq2xError",
     "Stopped",
     "StorageError",
@@ -95,6 +96,14 @@ class BusyError(Seq2xError):
     """Another process works in this run folder."""
 
     exit_code = 9
+
+
+class PeerFailed(Seq2xError):
+    """Another rank of the same training ended it: that one says why, and this one leaves with its exit code."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__("ranks", f"another rank ended the training with code {code}", "", "see what it said")
+        self.exit_code = code
 
 
 class Stopped(Seq2xError):

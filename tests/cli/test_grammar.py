@@ -12,7 +12,7 @@ from .conftest import cli
 OWN = {
     "demo": ["--out"],
     "check": ["--fix", "--set", "--test"],
-    "train": ["--allow-change", "--from", "--out", "--restart", "--set", "--test"],
+    "train": ["--allow-change", "--from", "--out", "--restart", "--set", "--strict-repro", "--test"],
     "predict": ["--ensemble", "--forbid", "--out", "--prefix", "--resume", "--set", "--text"],
     "evaluate": ["--ensemble", "--metric", "--set"],
     "score": ["--ensemble", "--set"],

@@ -17,7 +17,7 @@ from types import ModuleType
 from seq2x.allocator import keep_memory
 from seq2x.cli import check, compare, demo, doctor, evaluate, info, predict, score, streams, train
 from seq2x.cli.parser import Parser, add_common, reject_unknown
-from seq2x.errors import DeviceError, OutOfMemory, Seq2xError, StorageError, UsageError, nearest
+from seq2x.errors import DeviceError, OutOfMemory, PeerFailed, Seq2xError, StorageError, UsageError, nearest
 
 __all__ = ["COMMANDS", "build_parser", "main"]
 
@@ -128,7 +128,8 @@ def _explain(error: Exception, debug: bool) -> int:
             1, f"internal error, please report: {found}", "" if debug else "run again with --debug for details"
         )
         return 1
-    streams.fail(known.exit_code, str(known))
+    if not isinstance(known, PeerFailed):  # another process speaks
+        streams.fail(known.exit_code, str(known))
     return known.exit_code
 
 

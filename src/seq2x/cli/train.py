@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from typing import TYPE_CHECKING, Any
 
 from seq2x.cli import streams
@@ -28,6 +27,9 @@ def add(parser: Parser) -> None:
     parser.add_argument(
         "--allow-change", metavar="NAME", action="append", default=[], help="resume although this setting changed"
     )
+    parser.add_argument(
+        "--strict-repro", action="store_true", help="resume only where it can be exact to the bit; else exit 2"
+    )
     shown = ("preset", "units", "layers", "max_steps", "valid", "columns", "device")
     add_settings(parser, "data", "text", "model", "training", "search", "machine", shown=shown)
 
@@ -35,6 +37,7 @@ def add(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Train; the folder's name is the result."""
     from seq2x.training import train
+    from seq2x.training.distributed import place
 
     info = train(
         arguments.files,
@@ -44,9 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
         restart=arguments.restart,
         allow_change=arguments.allow_change,
         from_run=arguments.parent,
+        strict_repro=arguments.strict_repro,
         quiet=arguments.json,
     )
-    if os.environ.get("RANK", "0") != "0":  # torchrun: one of several processes speaks
+    if not place().leader:  # torchrun: one of several processes speaks
         return 0
     if arguments.json:
         streams.write_json(_record(info))

@@ -34,16 +34,19 @@ from seq2x.training.finetune import Parent, inherit
 from seq2x.training.micro import seed_of
 from seq2x.types import Example
 
-__all__ = ["Prepared", "fingerprint", "prepare"]
+__all__ = ["Prepared", "fingerprint", "prepare", "stored"]
 
 _LEARN = 1_000_000  # lines that a codec is learned on at most; more change nothing but the time
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A task with its first weights, the settings without a gap and their reasons; `extra` files for `best/`."""
+    """A task with its first weights, its training pairs, the settings without a gap and their reasons; `extra` files
+    for `best/`.
+    """
 
     task: Generate
+    store: Store
     settings: Settings
     reasons: dict[str, str]
     extra: dict[str, bytes]
@@ -74,20 +77,48 @@ def prepare(
     settings, reasons = chosen.settings, dict(chosen.reasons)
     if parent:
         settings, reasons = parent.calm(settings, reasons)
-    train, valid = _split(data, settings, folder)
+    train, valid = _split(data, settings)
+    _keep(folder, valid)
     if parent:
         source_codec, target_codec = parent.task.source_codec, parent.task.target_codec
     else:
         source_codec, target_codec = _learn(train, settings)
     settings = _settle(settings, reasons)
     _say_plan(settings, reasons, source_codec, target_codec, say)
-    store = _write_stores(folder, train, valid, (source_codec, target_codec), settings, key, say)
+    store, _ = _write_stores(folder, train, valid, (source_codec, target_codec), settings, key, say)
     shape = parent.shape(settings) if parent else _shape(settings, source_codec, target_codec)
     torch.manual_seed(seed_of(settings.seed, 0, 0, "init"))
     model = parent.model(shape) if parent else build(shape)
     about = About.of(settings, shape, looked.fit.metrics[0], _length_ratio(store))
     seen = Seen.of(train(), (source_codec, target_codec)).to_bytes()
-    return Prepared(Generate(source_codec, target_codec, model, about), settings, reasons, {SEEN_FILE: seen})
+    task = Generate(source_codec, target_codec, model, about)
+    return Prepared(task, store, settings, reasons, {SEEN_FILE: seen})
+
+
+def stored(
+    paths: Sequence[str],
+    settings: Settings,
+    folder: Path,
+    codecs: tuple[TextCodec, TextCodec],
+    data: str,
+    held_out: Sequence[Example],
+    say: Callable[[str], None],
+) -> tuple[Store, Store]:
+    """The (training, validation) pairs of a prepared run. Where they are damaged or gone they are written again, from
+    files that have the fingerprint `data`: with the same codecs and settings come the same rows.
+
+    Raises `FolderError` if the files would now be split into others than the `held_out` ones, `DataError` and its kin.
+    """
+    key = _key(data, codecs, settings)
+    try:
+        return open_store(store_folder(folder, "train"), key), open_store(store_folder(folder, "valid"), key)
+    except FolderError as error:
+        say(f"warning: {error.where}: {error.found}; it is prepared again from {', '.join(paths)}")
+    train, valid = _split(_Source(paths, settings, lambda text: None), settings)
+    if [(e.source, e.targets) for e in valid] != [(e.source, e.targets) for e in held_out]:
+        todo = "--restart begins anew"
+        raise FolderError(str(folder / "data"), "gone, and the data would be split in another way now", "", todo)
+    return _write_stores(folder, train, valid, codecs, settings, data, say)
 
 
 def _check(data: _Source, say: Callable[[str], None]) -> None:
@@ -159,8 +190,8 @@ class _Source:
         return read(paths, columns, notes, max_line_bytes=settings.max_line_bytes, on_bad_utf8=settings.on_bad_utf8)
 
 
-def _split(data: _Source, settings: Settings, folder: Path) -> tuple[Callable[[], Iterator[Example]], list[Example]]:
-    """(the training examples, as often as asked; the held-out ones, which are also written into `splits/`)."""
+def _split(data: _Source, settings: Settings) -> tuple[Callable[[], Iterator[Example]], list[Example]]:
+    """(the training examples, as often as asked; the held-out ones)."""
     if settings.valid:
         train: Callable[[], Iterator[Example]] = data.examples
         valid = data.other(several(settings.valid))
@@ -171,11 +202,15 @@ def _split(data: _Source, settings: Settings, folder: Path) -> tuple[Callable[[]
             return compress(data.examples(), ~held)
 
         valid = list(compress(data.examples(), held))
+    return train, valid
+
+
+def _keep(folder: Path, valid: Sequence[Example]) -> None:
+    """Write what is held out into `splits/`."""
     (folder / "splits").mkdir(exist_ok=True)
     written = write_examples(folder / "splits" / "valid.tsv", valid)
     for path in set((folder / "splits").glob("valid.*")) - {written}:  # of a start that did not get as far as step 0
         path.unlink()
-    return train, valid
 
 
 def _learn(train: Callable[[], Iterator[Example]], settings: Settings) -> tuple[TextCodec, TextCodec]:
@@ -243,13 +278,13 @@ def _write_stores(
     valid: Sequence[Example],
     codecs: tuple[TextCodec, TextCodec],
     settings: Settings,
-    key: str,
+    data: str,
     say: Callable[[str], None],
-) -> Store:
-    """Tokenise, unless just this was tokenised by a start that did not get as far as step 0; the training store."""
+) -> tuple[Store, Store]:
+    """Tokenise, unless just this was tokenised before: the (training, validation) pairs."""
     limits = (settings.max_source_length, settings.max_target_length)
-    told = [settings.format, settings.columns, settings.references, settings.on_bad_utf8, settings.max_line_bytes]
-    key = store_key(key, *codecs, *limits, *told, settings.seed, settings.valid_size)
+    key = _key(data, codecs, settings)
+    stores: dict[str, Store] = {}
 
     def held_out() -> Iterator[Example]:
         return iter(valid)
@@ -266,7 +301,15 @@ def _write_stores(
             say(f"{part}: {line}")
         tokens = int(np.sum(store.target_lengths, dtype=np.int64))
         say(f"{part}: {len(store):,} pairs, {tokens:,} target tokens")
-    return store
+        stores[part] = store
+    return stores["train"], stores["valid"]
+
+
+def _key(data: str, codecs: tuple[TextCodec, TextCodec], settings: Settings) -> str:
+    """What prepared pairs depend on: the files by their fingerprint, the codecs, and how all is read and split."""
+    limits = (settings.max_source_length, settings.max_target_length)
+    told = [settings.format, settings.columns, settings.references, settings.on_bad_utf8, settings.max_line_bytes]
+    return store_key(data, *codecs, *limits, *told, settings.seed, settings.valid_size)
 
 
 def _length_ratio(store: Store) -> float:

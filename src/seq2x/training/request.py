@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +11,8 @@ from typing import Any
 
 from seq2x.errors import UsageError
 from seq2x.settings import Recipe, Settings, canonical, read_recipe, resolve
-from seq2x.training.session import plain_settings
 
-__all__ = ["Paths", "Request", "request", "run_name"]
+__all__ = ["Paths", "Request", "plain_settings", "request", "run_name"]
 
 Paths = str | Path | Sequence[str | Path]
 
@@ -30,7 +30,15 @@ class Request:
     restart: bool
     allow_change: tuple[str, ...]
     from_run: Path | None
+    strict_repro: bool
     quiet: bool
+
+
+def plain_settings(settings: Settings) -> dict[str, Any]:
+    """What differs from the defaults, by name."""
+    default = Settings()
+    named = {field.name: getattr(settings, field.name) for field in dataclasses.fields(Settings)}
+    return {name: value for name, value in named.items() if value != getattr(default, name)}
 
 
 def request(
@@ -43,6 +51,7 @@ def request(
     restart: bool,
     allow_change: Sequence[str],
     from_run: str | Path | None,
+    strict_repro: bool,
     quiet: bool,
 ) -> Request:
     """The arguments of `train` as one request; `paths` may hold a recipe, over which all else wins.
@@ -62,6 +71,7 @@ def request(
         restart=restart,
         allow_change=tuple(canonical(name, "allow_change") for name in _several(allow_change, "allow_change")),
         from_run=_folder(from_run, "from_run") if from_run else None,
+        strict_repro=strict_repro,
         quiet=quiet,
     )
 

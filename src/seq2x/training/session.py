@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,11 @@ import numpy as np
 import torch
 
 from seq2x.data import Columns, read
-from seq2x.data.store import data_fingerprint, open_store
-from seq2x.errors import FolderError
+from seq2x.data.lines import in_one_line
+from seq2x.data.store import Store, data_fingerprint, open_store
+from seq2x.errors import FolderError, UsageError
 from seq2x.evaluate.casing import about_case
-from seq2x.run import Saved, commit, sweep
+from seq2x.run import Saved, commit, is_run, sweep
 from seq2x.settings import Settings
 from seq2x.tasks import Generate
 from seq2x.tasks.device import pick_device
@@ -31,7 +31,9 @@ from seq2x.training.log import Log, cut_back
 from seq2x.training.loop import Training
 from seq2x.training.micro import Micro
 from seq2x.training.optim import adamw
+from seq2x.training.prepare import stored
 from seq2x.training.report import write_report
+from seq2x.training.request import Request, plain_settings
 from seq2x.training.signals import Signals
 from seq2x.training.state import (
     Progress,
@@ -45,17 +47,10 @@ from seq2x.training.state import (
 from seq2x.training.validate import Validation, Validator
 from seq2x.types import Example
 
-__all__ = ["Session", "about_of", "held_out_sum", "micro_of", "open_session", "plain_settings", "show"]
+__all__ = ["Session", "about_of", "held_out_sum", "micro_of", "open_session", "show"]
 
 STATE_FILE = "training.safetensors"
 _AGAIN = "--restart prepares the run again"
-
-
-def plain_settings(settings: Settings) -> dict[str, Any]:
-    """What differs from the defaults, by name."""
-    default = Settings()
-    named = {field.name: getattr(settings, field.name) for field in dataclasses.fields(Settings)}
-    return {name: value for name, value in named.items() if value != getattr(default, name)}
 
 
 def about_of(
@@ -84,9 +79,8 @@ def about_of(
     }
 
 
-def micro_of(folder: Path, task: Generate, settings: Settings, world: World, log: Log) -> Micro:
+def micro_of(store: Store, task: Generate, settings: Settings, world: World, log: Log) -> Micro:
     """Batches, objective and model of a prepared run. The model is put into training mode."""
-    store = open_store(store_folder(folder, "train"))
     task.model.requires_grad_(True).train()
     return Micro(
         model=task.model,
@@ -101,30 +95,33 @@ def micro_of(folder: Path, task: Generate, settings: Settings, world: World, log
 
 
 def open_session(
-    folder: Path, saved: Saved, settings: Settings, asked: Settings, world: World, log: Log, signals: Signals
+    request: Request, saved: Saved, settings: Settings, asked: Settings, world: World, log: Log, signals: Signals
 ) -> Session:
-    """Everything as it stood when `saved` was committed, to the bit, or a warning that says why not."""
-    name = settings.device
+    """Everything as it stood when `saved` was committed, to the bit, or a warning that says why not (with
+    `strict_repro` a `UsageError`). When it returns, all ranks have read what they need.
+    """
+    folder, name = request.folder, settings.device
     if name == "auto" and torch.cuda.is_available():
         name = f"cuda:{world.local % torch.cuda.device_count()}"
     device = pick_device(name)
+    progress = Progress.from_json(saved.about.get("progress"), str(saved.path))
+    if world.leader:
+        _compare(saved, progress, conditions(world.size, settings.precision, device), request.strict_repro, log)
+        _tidy(folder, saved, progress, log)
     task = Generate.from_saved(saved, device)
     task.about = task.about.with_search(settings)
-    micro = micro_of(folder, task, settings, world, log)
+    examples = _valid_examples(folder, str(saved.about.get("held_out", "")))
+    train, valid = _stores(request, saved, settings, task, examples, world, log)
+    micro = micro_of(train, task, settings, world, log)
     optimizer = adamw(task.model, settings.adam_beta1, settings.adam_beta2, settings.weight_decay)
     averages, tally = Averages(task.model, settings.ema, settings.average_last), Tally(device)
-    progress = Progress.from_json(saved.about.get("progress"), str(saved.path))
     if progress.step:
         arrays = saved.tensors(STATE_FILE)
         restore_tensors(arrays, saved.where(STATE_FILE), task.model, optimizer, averages, tally)
-    if world.leader:
-        _tidy(folder, saved, progress, conditions(world.size, settings.precision, device), log)
     files = {name: saved.read(name) for name in (SEEN_FILE,) if name in saved.contents}
-    store = open_store(store_folder(folder, "valid"))
-    examples = _valid_examples(folder, str(saved.about.get("held_out", "")))
     for line in about_case(task.target_codec, (e.targets for e in examples)) if not progress.step else ():
         log.say(f"valid: {line}")
-    validator = Validator(task, settings, examples, store, lambda: signals.caught)
+    validator = Validator(task, settings, examples, valid, lambda: signals.caught)
     session = Session(folder, task, asked, saved.about, files, validator)
     session.training = Training(
         settings=settings,
@@ -140,6 +137,26 @@ def open_session(
         elapsed=_seconds(saved.about),
     )
     return session
+
+
+def _stores(
+    request: Request,
+    saved: Saved,
+    settings: Settings,
+    task: Generate,
+    held_out: Sequence[Example],
+    world: World,
+    log: Log,
+) -> tuple[Store, Store]:
+    """The prepared pairs (training, validation), which rank 0 writes again where they are damaged or gone."""
+    folder, codecs = request.folder, (task.source_codec, task.target_codec)
+    if world.leader:
+        data = str(saved.about["data"])
+        found = stored(request.paths, settings, folder, codecs, data, held_out, log.say)
+    world.wait()
+    if world.leader:
+        return found
+    return open_store(store_folder(folder, "train")), open_store(store_folder(folder, "valid"))
 
 
 def show(folder: Path, log: Log) -> None:
@@ -210,7 +227,7 @@ class Session:
             "loss": found.loss,
             "settings": plain_settings(t.settings),
             "data": str(self._about["data"]),
-            "parent": str(self._about["parent"]),
+            "parent": Path(str(self._about["parent"])).name,  # it may be given away, with no path of this machine
         }
         (self._folder / TEST_FILE).unlink(missing_ok=True)  # it was of the former best
         commit(self._folder / "best", t.progress.step, self._task.to_files() | self._files, about)
@@ -246,22 +263,31 @@ class Session:
             t.log.say(f"    {found.judgement}")
 
 
-def _tidy(folder: Path, saved: Saved, progress: Progress, now: Mapping[str, str], log: Log) -> None:
-    """Remove what a killed process left, cut `metrics.jsonl` back to the restored step, say what is not the same."""
+def _compare(saved: Saved, progress: Progress, now: Mapping[str, str], strict: bool, log: Log) -> None:
+    """Say what is not as it was when the state was saved; `UsageError` if the bits are to be the same (`strict`)."""
     if saved.warning:
         log.say(f"warning: {saved.warning}")
+    before = saved.about.get("conditions")
+    warning = broken_conditions(before, now) if progress.step and isinstance(before, dict) else ""
+    if warning and strict:
+        raise UsageError("strict_repro", warning, "the same as before", "without --strict-repro it goes on")
+    if warning:
+        log.say(f"warning: {warning}")
+
+
+def _tidy(folder: Path, saved: Saved, progress: Progress, log: Log) -> None:
+    """Remove what a killed process left, cut `metrics.jsonl` back to the restored step, see if `best/` is there."""
     for part in ("last", "best"):
         if (folder / part).is_dir():
             sweep(folder / part)
     for path in [*folder.glob(".*.new"), *(folder / "splits").glob(".*.waiting*")]:
         path.unlink(missing_ok=True)
-    cut_back(folder, progress.lines)
-    log.lines = progress.lines
-    before = saved.about.get("conditions")
-    if progress.step and isinstance(before, dict):
-        warning = broken_conditions(before, now)
-        if warning:
-            log.say(f"warning: {warning}")
+    log.lines = cut_back(folder, progress.lines)
+    if progress.best is not None and not is_run(folder / "best"):
+        log.say(
+            f"warning: best/ is gone, and the weights of step {progress.best_step:,}; the next validation makes one"
+        )
+        progress.best = None
 
 
 def held_out_sum(folder: Path) -> str:
@@ -293,4 +319,5 @@ def _seconds(about: Mapping[str, Any]) -> float:
 
 
 def _short(text: str) -> str:
+    text = in_one_line(text)
     return text if len(text) <= 70 else text[:67] + "..."
