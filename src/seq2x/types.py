@@ -66,12 +66,15 @@ SPECIALS = ("<pad>", "<s>", "</s>")
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One raw record. Several right answers stand in `targets`; `line` is its 1-based line in its file."""
+    """One raw record. Several right answers stand in `targets`; `line` is its 1-based line in `file` (of two files side
+    by side the first), which does not count when examples are compared.
+    """
 
     source: str
     targets: tuple[str, ...]
     line: int
     extras: Mapping[str, str] = field(default_factory=dict)
+    file: str = field(default="", compare=False)
 
 
 class Padded(NamedTuple):

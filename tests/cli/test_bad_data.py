@@ -181,7 +181,7 @@ REPAIRED = {
     "zero width": ("a\u200bb\tok".encode(), [], ["zero-width"]),
     "private use": ("a\ue000b\tok".encode(), [], ["private-use"]),
     "already cut": (b"ein@@ fach@@ er\tok", [], ["subwords"]),
-    "B15 a long line": (b"x" * 40 + b"\t" + b"y" * 40, ["--max-source-length", "20"], ["set aside"]),
+    "B15 a long line": (b"x" * 40 + b"\t" + b"y" * 40, ["--max-source-length", "20"], ["set aside (", "x.tsv:7)"]),
     "a large vocabulary": (b"a\tb", ["--vocab-size", "100000", "--units", "bpe"], ["symbols: "]),
 }  # fmt: skip
 

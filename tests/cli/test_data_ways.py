@@ -87,3 +87,20 @@ def test_a_run_from_when_valid_was_one_text(tmp_path):
     about = json.loads((tmp_path / "run" / "last" / "manifest.json").read_bytes())["about"]
     assert about["asked"]["valid"] == str(valid)
     accepted(line, "already finished")
+
+
+def test_line_ends_inside_the_texts_of_records(tmp_path):
+    """Nothing that is printed or written is torn by them, and they are counted."""
+    rows = [{"source": f"one\n{n}", "target": f"eins\r\n{n}"} for n in range(40)]
+    data = write(tmp_path / "x.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    ended = accepted(["train", data, "--out", tmp_path / "run", *TINY], "40 x record with a line end inside a text")
+    shown = [line for line in ended.err.splitlines() if "(right: " in line]
+    assert len(shown) == 2 and all(line.startswith("    one ") and line.endswith(")") for line in shown)
+    valid = (tmp_path / "run" / "splits" / "valid.tsv").read_text().splitlines()
+    assert len(valid) == 2 and all(line.startswith("one ") and "\teins " in line for line in valid)
+    ended = cli("evaluate", tmp_path / "run", data, "--json")
+    assert "record with a line end" in ended.err and ended.code == 0
+    ended = cli("predict", tmp_path / "run", "--json", "--text", "one\n1")
+    assert json.loads(ended.out)["source"] == "one 1"
+    ended = cli("predict", tmp_path / "run", data)
+    assert len(ended.lines) == 40 and "40 x record with a line end" in ended.err

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from seq2x.data import Input, input_format, read_inputs, source_keys
+from seq2x.data import Input, Notes, input_format, read_inputs, source_keys
 from seq2x.errors import DataError, UsageError
 
 
@@ -65,6 +65,13 @@ def test_records_give_their_source_and_keep_the_rest(tmp_path):
     told = [Input("b a", 1, {"id": 7})]
     one = write(tmp_path, data.split("\n")[0])
     assert list(read_inputs(one, format="jsonl", source=("output", "input"))) == told
+
+
+def test_line_ends_inside_a_source_are_blanks(tmp_path):
+    path, notes = write(tmp_path, '{"source": "a\\nb\\r\\nc", "x": "d\\ne"}\n{"source": "f"}\n'), Notes()
+    found = list(read_inputs(path, notes, format="jsonl"))
+    assert found == [Input("a b c", 1, {"x": "d\ne"}), Input("f", 2, {})]
+    assert notes.counts == {"line_end": 1} and list(read_inputs(path, format="jsonl")) == found
 
 
 def test_a_line_that_is_skipped_stays_a_record(tmp_path):

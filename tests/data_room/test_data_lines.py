@@ -68,22 +68,32 @@ def test_a_mark_that_comes_in_pieces_is_dropped(tmp_path, monkeypatch, size):
 ODD = "ab \t\u2028\u2029\x85\x0b\x0c\r\ufeff\0\u200b中😀"
 
 
-@settings(max_examples=300, deadline=None)
-@given(
-    pieces=st.lists(st.text(st.sampled_from(ODD) | st.characters(exclude_categories=["Cs"]), max_size=8), max_size=20),
-    end=st.booleans(),
-)
-def test_as_many_records_as_line_ends(tmp_path_factory, pieces, end):
-    """D3: N line ends are N records, whatever else stands in the file; what stands there is kept."""
-    data = "\n".join(pieces).encode() + b"\n" * end
-    path = write(tmp_path_factory.mktemp("lines"), data)
-    found, _ = texts(path)
-    rest = data.rpartition(b"\n")[2]
-    if data.startswith(b"\xef\xbb\xbf") and b"\n" not in data:
-        rest = rest[3:]
-    assert len(found) == data.count(b"\n") + bool(rest) == count_lines(path)
-    expected = data.decode().removeprefix("\ufeff").split("\n")
-    assert found == [piece.removesuffix("\r").replace("\r", " ") for piece in expected[: len(found)]]
+def odd_files(count):
+    """N line ends are N records, whatever else stands in a file; what stands there is kept (D3)."""
+
+    @settings(max_examples=count, deadline=None)
+    @given(
+        pieces=st.lists(
+            st.text(st.sampled_from(ODD) | st.characters(exclude_categories=["Cs"]), max_size=8), max_size=20
+        ),
+        end=st.booleans(),
+    )
+    def test(tmp_path_factory, pieces, end):
+        data = "\n".join(pieces).encode() + b"\n" * end
+        path = write(tmp_path_factory.getbasetemp(), data)
+        found, _ = texts(path)
+        rest = data.rpartition(b"\n")[2]
+        if data.startswith(b"\xef\xbb\xbf") and b"\n" not in data:
+            rest = rest[3:]
+        assert len(found) == data.count(b"\n") + bool(rest) == count_lines(path)
+        expected = data.decode().removeprefix("\ufeff").split("\n")
+        assert found == [piece.removesuffix("\r").replace("\r", " ") for piece in expected[: len(found)]]
+
+    return test
+
+
+test_as_many_records_as_line_ends = odd_files(300)
+test_as_many_records_as_line_ends_in_many_files = pytest.mark.slow(odd_files(1_000))
 
 
 def test_wc_agrees(tmp_path):

@@ -3,12 +3,13 @@
 import io
 import json
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seq2x.data import Notes, merge, read, sniff
+from seq2x.data import Notes, check, merge, read, sniff
 from seq2x.data.columns import parse_columns
 from seq2x.errors import DataError, Seq2xError, UsageError
 from seq2x.types import Example
@@ -234,8 +235,36 @@ def test_jsonl(tmp_path):
         tmp_path, '{"input": "a", "output": ["b", "c"], "n": 1}\n\n{"output": "d", "input": "e\\n"}\n', "data.jsonl"
     )
     found = list(read([path], sniff([path])))
-    assert found == [Example("a", ("b", "c"), 1, {"n": "1"}), Example("e\n", ("d",), 3)]
+    assert found == [Example("a", ("b", "c"), 1, {"n": "1"}), Example("e ", ("d",), 3)]
     assert pairs(path, columns="source=output,target=input")[0] == ("b c", ("a",))
+
+
+def test_line_ends_inside_texts_are_blanks(tmp_path):
+    """No output ever holds one, so a right output that did could not be produced."""
+    records = [{"source": "a\nb\r\nc\rd", "target": ["e\n", "f"], "note": "g\nh"}, {"source": "i", "target": "j"}]
+    path = write(tmp_path, "".join(json.dumps(record) + "\n" for record in records), "data.jsonl")
+    notes = Notes()
+    first, second = read([path], sniff([path]), notes)
+    assert first == Example("a b c d", ("e ", "f"), 1, {"note": "g\nh"}) and second == Example("i", ("j",), 2)
+    assert notes.counts == {"line_end": 1} and notes.places["line_end"] == [(str(path), 1)]
+    (finding,) = [f for f in check([path]).findings if f.code == "line_end"]
+    assert finding.severity == "warning" and finding.count == 1
+
+
+def test_every_example_knows_its_file(tmp_path):
+    paths = [write(tmp_path, "a\tb\n\tc\n", name) for name in ("one.tsv", "two.tsv")]
+    found = list(read(paths, sniff(paths, "tsv"), keep_empty=True))
+    assert [(Path(e.file).name, e.line) for e in found] == [
+        ("one.tsv", 1),
+        ("one.tsv", 2),
+        ("two.tsv", 1),
+        ("two.tsv", 2),
+    ]
+    assert [Path(e.file).name for e in merge(found)] == ["one.tsv", "one.tsv"]
+    record = write(tmp_path, GOOD + "\n\n", "data.jsonl")
+    assert {e.file for e in read([record], sniff([record]), keep_empty=True)} == {str(record)}
+    sides = [write(tmp_path, "a\nb\n", name) for name in ("x.src", "x.tgt")]
+    assert {e.file for e in read(sides, sniff(sides))} == {str(sides[0])}
 
 
 def test_jsonl_keys_have_to_be_said(tmp_path):
@@ -315,22 +344,30 @@ SEEDS = [
 ]
 
 
-@settings(max_examples=1500, deadline=None)
-@given(
-    seed=st.sampled_from(SEEDS),
-    edits=st.lists(st.tuples(st.integers(0, 80), st.binary(max_size=4), st.integers(0, 3)), max_size=6),
-    name=st.sampled_from(["f.tsv", "f.jsonl", "f.gz", "f"]),
-)
-def test_mutants(tmp_path_factory, seed, edits, name):
-    """D2: examples or an error that names the file; nothing else, ever."""
-    for place, extra, cut in edits:
-        seed = seed[:place] + extra + seed[place + cut :]
-    path = write(tmp_path_factory.mktemp("fuzz"), seed, name)
-    try:
-        for example in read([path], sniff([path])):
-            example.source.encode("utf-8")
-    except Seq2xError as error:
-        assert error.exit_code == 3 and str(path) in error.where
+def mutants(count):
+    """`count` small changes to a sound file: examples or an error that names the file; nothing else, ever (D2)."""
+
+    @settings(max_examples=count, deadline=None)
+    @given(
+        seed=st.sampled_from(SEEDS),
+        edits=st.lists(st.tuples(st.integers(0, 80), st.binary(max_size=4), st.integers(0, 3)), max_size=6),
+        name=st.sampled_from(["f.tsv", "f.jsonl", "f.gz", "f"]),
+    )
+    def test(tmp_path_factory, seed, edits, name):
+        for place, extra, cut in edits:
+            seed = seed[:place] + extra + seed[place + cut :]
+        path = write(tmp_path_factory.getbasetemp(), seed, name)
+        try:
+            for example in read([path], sniff([path])):
+                example.source.encode("utf-8")
+        except Seq2xError as error:
+            assert error.exit_code == 3 and str(path) in error.where
+
+    return test
+
+
+test_mutants = mutants(1_500)
+test_many_mutants = pytest.mark.slow(mutants(20_000))
 
 
 # ------------------------------------------------------------------ standard input and the rest of sniff

@@ -113,10 +113,10 @@ def _inputs(
     arguments: argparse.Namespace, file: Mapping[str, Any], own: str, notes: Notes
 ) -> tuple[Iterator[Input], list[str]]:
     """(the inputs; one sentence for each setting of `file` that changes nothing). `own`: the run's columns."""
-    from seq2x.data import Input, input_format, read_inputs, source_keys
+    from seq2x.data import Input, in_one_line, input_format, read_inputs, source_keys
 
     if arguments.text is not None:
-        return iter([Input(arguments.text, 1)]), [f"{name} has no effect with --text" for name in file]
+        return iter([Input(in_one_line(arguments.text), 1)]), [f"{name} has no effect with --text" for name in file]
     how = input_format(arguments.file, file.get("format", "auto"))
     keys = source_keys(file.get("columns", "auto"), own) if how == "jsonl" else ()
     idle = ["columns has no effect: every line is one input (--format jsonl reads JSON lines)"]

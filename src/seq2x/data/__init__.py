@@ -7,7 +7,7 @@ from seq2x.data.columns import Columns
 from seq2x.data.fix import Fixed, fix
 from seq2x.data.held_out import hold_out, valid_size, write_examples
 from seq2x.data.inputs import Input, input_format, read_inputs, source_keys
-from seq2x.data.lines import count_lines, iter_lines
+from seq2x.data.lines import count_lines, in_one_line, iter_lines
 from seq2x.data.notes import Notes
 from seq2x.data.readers import merge, read
 from seq2x.data.report import Finding, Report
@@ -29,6 +29,7 @@ __all__ = [
     "data_fingerprint",
     "fix",
     "hold_out",
+    "in_one_line",
     "input_format",
     "iter_lines",
     "merge",

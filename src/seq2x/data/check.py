@@ -206,6 +206,7 @@ _NOTED: tuple[tuple[str, Severity, str, str], ...] = (
     ("blank", "note", "blank lines, left out in training", ""),
     ("bom", "note", "byte order mark at the start, dropped", ""),
     ("carriage_return", "warning", "lines with a carriage return inside, read as a blank", ""),
+    ("line_end", "warning", "records with a line end inside a text, read as a blank", ""),
     ("header", "note", "header row, not read as data", ""),
 )  # fmt: skip
 

@@ -5,6 +5,7 @@
 - A byte order mark at the very start is dropped and noted.
 - A carriage return elsewhere in a line is read as one blank and noted. U+2028, U+2029, U+0085, VT, FF, NUL and all
   other characters are content; those that other programs take for line ends are noted.
+- A text of JSON may hold line ends; each is read as one blank and noted (`in_one_line`).
 - Text is UTF-8, strictly. Nothing is replaced silently.
 """
 
@@ -19,7 +20,16 @@ from seq2x.data.notes import Notes
 from seq2x.data.read_error import ReadError
 from seq2x.data.source import chunks
 
-__all__ = ["MAX_LINE_BYTES", "BadUtf8", "PathLike", "count_lines", "display", "guess_encoding", "iter_lines"]
+__all__ = [
+    "MAX_LINE_BYTES",
+    "BadUtf8",
+    "PathLike",
+    "count_lines",
+    "display",
+    "guess_encoding",
+    "in_one_line",
+    "iter_lines",
+]
 
 PathLike: TypeAlias = str | os.PathLike[str]
 BadUtf8: TypeAlias = Literal["error", "skip"]
@@ -28,12 +38,19 @@ MAX_LINE_BYTES = 1_000_000
 _BOM = b"\xef\xbb\xbf"
 _WESTERN = "«»‘’“”„‹›–—…•€£§°©®™·¿¡\xa0"  # beside letters, what cp1252 is used for; "ä½" is a torn Chinese character
 _GUESSED_FROM = 1000  # lines
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _SEPARATORS = re.compile("[\u2028\u2029\x85\x0b\x0c]")
 
 
 def display(path: PathLike) -> str:
     """How a path is called in messages."""
     return "standard input" if os.fspath(path) == "-" else os.fspath(path)
+
+
+def in_one_line(text: str) -> str:
+    """`text` with each line end (CR LF, LF or CR) made one blank: outputs hold none, so a right one that did could not
+    be produced."""
+    return _LINE_END.sub(" ", text) if "\n" in text or "\r" in text else text
 
 
 def iter_lines(

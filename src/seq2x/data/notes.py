@@ -14,6 +14,7 @@ FIRST = 10  # places kept of each kind: enough to look at, never a flood
 _TEXTS = {
     "bom": "byte order mark at the start of the file, dropped",
     "carriage_return": "carriage return inside a line, read as a blank",
+    "line_end": "record with a line end inside a text, read as a blank",
     "line_separator": "U+2028, U+2029, U+0085, VT or FF inside a line, kept as content",
     "bad_utf8": "line that is not UTF-8, skipped",
     "empty_source": "pair with an empty source, left out",

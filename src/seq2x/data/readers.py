@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from typing import Any, TypeAlias
 
 from seq2x.data.alignment import find_slip
 from seq2x.data.columns import Columns
-from seq2x.data.lines import MAX_LINE_BYTES, BadUtf8, PathLike, count_lines, display, iter_lines
+from seq2x.data.lines import MAX_LINE_BYTES, BadUtf8, PathLike, count_lines, display, in_one_line, iter_lines
 from seq2x.data.notes import Notes
 from seq2x.data.read_error import ReadError
 from seq2x.data.records import parse_record, texts_of
@@ -77,7 +78,7 @@ def merge(examples: Iterable[Example]) -> list[Example]:
             merged[example.source] = example
         else:
             targets = tuple(dict.fromkeys(known.targets + example.targets))
-            merged[example.source] = Example(known.source, targets, known.line, known.extras)
+            merged[example.source] = replace(known, targets=targets)
     return list(merged.values())
 
 
@@ -89,9 +90,9 @@ def _whole(example: Example, name: str, notes: Notes, keep_empty: bool) -> Examp
     if example.source.strip() and targets and targets[0].strip():
         if len(targets) == len(example.targets):
             return example
-        return Example(example.source, targets, example.line, example.extras)
+        return replace(example, targets=targets)
     if keep_empty:
-        return Example(example.source, targets or ("",), example.line, example.extras)
+        return replace(example, targets=targets or ("",))
     has_target = bool(targets) and bool(targets[0].strip())
     kind = "empty_target" if example.source.strip() else "empty_source" if has_target else "blank"
     notes.add(kind, name, example.line)
@@ -115,7 +116,7 @@ def _tsv(
         cells = text.split("\t")
         if len(cells) != columns.width:
             if not text.strip():
-                yield Example("", ("",), number)
+                yield Example("", ("",), number, file=name)
                 continue
             _report(_wrong_width(name, number, columns.width, len(cells)), problem)
             continue
@@ -123,11 +124,12 @@ def _tsv(
             notes.add("header", name, 1)
             continue
         if simple:
-            yield Example(cells[source[0]], (cells[targets[0]],), number)
+            yield Example(cells[source[0]], (cells[targets[0]],), number, file=name)
         else:
             extras = {titles[i]: cells[i] for i in others}
             joined = " ".join([cells[i] for i in source])
-            yield Example(joined if joined.strip() else "", tuple([cells[i] for i in targets]), number, extras)
+            source_text = joined if joined.strip() else ""
+            yield Example(source_text, tuple([cells[i] for i in targets]), number, extras, name)
 
 
 def _wrong_width(name: str, line: int, expected: int, found: int) -> ReadError:
@@ -152,15 +154,21 @@ def _jsonl(
         if text is None:
             continue
         if not text.strip():
-            yield Example("", ("",), number)
+            yield Example("", ("",), number, file=name)
             continue
         try:
-            yield _from_record(parse_record(text), columns, number)
+            example = _from_record(parse_record(text), columns, number, name)
         except ValueError as error:
             _report(ReadError("record", name, number, str(error)), problem)
+            continue
+        plain = in_one_line(example.source), tuple(map(in_one_line, example.targets))
+        if plain != (example.source, example.targets):
+            notes.add("line_end", name, number)
+            example = replace(example, source=plain[0], targets=plain[1])
+        yield example
 
 
-def _from_record(record: Mapping[str, Any], columns: Columns, line: int) -> Example:
+def _from_record(record: Mapping[str, Any], columns: Columns, line: int, file: str) -> Example:
     """A list of texts is one source, joined by blanks, or several right outputs. ValueError, in words, where a key is
     missing or holds no text."""
     source = " ".join(text for key in columns.source for text in texts_of(record, key))
@@ -169,7 +177,7 @@ def _from_record(record: Mapping[str, Any], columns: Columns, line: int) -> Exam
     extras = {
         key: value if isinstance(value, str) else json.dumps(value) for key, value in record.items() if key not in used
     }
-    return Example(source, tuple(targets or [""]), line, extras)
+    return Example(source, tuple(targets or [""]), line, extras, file)
 
 
 # ------------------------------------------------------------------ files side by side
@@ -177,16 +185,18 @@ def _from_record(record: Mapping[str, Any], columns: Columns, line: int) -> Exam
 
 def _side_by_side(paths: Sequence[PathLike], columns: Columns, sides: Sequence[Iterator[_Line]]) -> Iterator[Example]:
     source, targets = ([int(key) - 1 for key in keys] for keys in (columns.source, columns.targets))
+    name = display(paths[0])
     for number, row in enumerate(zip_longest(*sides), 1):
         if None in row:
             check_counts(paths)
-            raise ReadError("line_count", display(paths[0]), number, "files of different length")  # no second look
+            raise ReadError("line_count", name, number, "files of different length")  # no second look
         texts = [text for _, text in row]
         if None in texts:
             continue  # not UTF-8 on one side, skipped and noted: the pair goes as a whole
         plain = [text or "" for text in texts]
         joined = " ".join(plain[i] for i in source)
-        yield Example(joined if joined.strip() else "", tuple(plain[i] for i in targets), number)
+        source_text = joined if joined.strip() else ""
+        yield Example(source_text, tuple(plain[i] for i in targets), number, file=name)
 
 
 def check_counts(paths: Sequence[PathLike]) -> int:

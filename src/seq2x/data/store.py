@@ -132,7 +132,8 @@ def write_store(
 ) -> Store:
     """Tokenises `examples` into `folder` and opens the result.
 
-    An example with more symbols than a limit (`</s>` counted) is set aside: counted, listed, noted under `name`.
+    An example with more symbols than a limit (`</s>` counted) is set aside: counted, listed, noted by its file and line
+    (under `name`, where it is from no file).
     Whoever looks during the writing, or after a crash, finds the former store or none. Raises DataError if no row
     is left, StorageError if the disk refuses.
     """
@@ -203,7 +204,7 @@ class _Writer:
         for example, source, several in zip(examples, sources, targets, strict=True):
             for text, target in zip(example.targets, several, strict=True):
                 if len(source) >= self.limits[0] or len(target) >= self.limits[1]:  # the end mark counts
-                    self._set_aside(example.line, len(source) + 1, len(target) + 1)
+                    self._set_aside(example, len(source) + 1, len(target) + 1)
                     continue
                 kept_sources.append(source)
                 kept_targets.append(target)
@@ -216,10 +217,11 @@ class _Writer:
         self._append("lines", np.asarray(lines, "<i8").tobytes())
         self.rows += len(lines)
 
-    def _set_aside(self, line: int, source: int, target: int) -> None:
+    def _set_aside(self, example: Example, source: int, target: int) -> None:
         self.set_aside += 1
-        self._append("set_aside", f"{line}\t{source}\t{target}\n".encode())
-        self.notes.add("source_too_long" if source > self.limits[0] else "target_too_long", self.name, line)
+        self._append("set_aside", f"{example.line}\t{source}\t{target}\n".encode())
+        kind = "source_too_long" if source > self.limits[0] else "target_too_long"
+        self.notes.add(kind, example.file or self.name, example.line)
 
     def _append_ids(self, side: str, rows: list[list[int]]) -> None:
         flat = np.fromiter((symbol for row in rows for symbol in (*row, EOS)), "<i4")
