@@ -118,6 +118,10 @@ def test_an_unknown_metric_is_said_before_any_work(run):
 def test_unknown_settings_are_said(run, pairs):
     with pytest.raises(UsageError, match="beam_size"):
         report(run, pairs, num_beams=3)
+    with pytest.raises(UsageError, match="metric here"):
+        report(run, pairs, metrics=["cer"])
+    with pytest.raises(UsageError, match="give compare what load gives"):
+        compare(run, run, pairs, ensemble="runs/b")
 
 
 def test_a_loaded_run_is_not_moved(run, pairs):

@@ -120,6 +120,8 @@ _TOLD = {
     "suppress_tokens": "is --forbid TOKEN of predict here, run(texts, forbid=[...]) in Python",
     "suppress_sequences": "is --forbid TOKEN of predict here, run(texts, forbid=[...]) in Python",
     "bad_words_ids": "is --forbid TOKEN of predict here, run(texts, forbid=[...]) in Python",
+    "metrics": "is metric here, on the command line --metric: a name, or several",
+    "ensemble": "is not a setting: seq2x.load, evaluate and score take it; give compare what load gives",
     "normalization": 'is loss_per = "token" or "sequence" here',
 }
 
