@@ -104,3 +104,19 @@ def test_line_ends_inside_the_texts_of_records(tmp_path):
     assert json.loads(ended.out)["source"] == "one 1"
     ended = cli("predict", tmp_path / "run", data)
     assert len(ended.lines) == 40 and "40 x record with a line end" in ended.err
+
+
+def test_a_clean_copy_says_what_it_replaced_and_what_it_is(tmp_path):
+    data = write(tmp_path / "x.tsv", tsv(good()))
+    ended = cli("check", data, "--fix", tmp_path / "c.tsv.gz")
+    assert ended.code == 0 and "replaced" not in ended.err
+    ended = cli("check", data, "--fix", tmp_path / "c.tsv.gz")
+    assert f"replaced: {tmp_path / 'c.tsv.gz'} and {tmp_path / 'c.tsv.gz'}.log" in ended.err
+    wide = write(tmp_path / "wide.tsv", tsv([("id", "source", "target"), ("7", "a", "b")]))
+    assert "1 with further columns" in cli("check", wide, "--fix", tmp_path / "d.tsv").err
+    record = write(tmp_path / "x.jsonl", '{"source": "a\\tb", "target": "c"}\n')
+    assert "as JSON lines" in cli("check", record, "--fix", tmp_path / "e.tsv").err
+    (tmp_path / "link").symlink_to(data)
+    for name, said in (("", "fix"), (tmp_path / "link", "is a link"), (data, "one of the inputs")):
+        refused(["check", data, "--fix", name], 2, said)
+    refused(["check", data, "--test", record, "--fix", record], 2, "one of the inputs")

@@ -56,7 +56,15 @@ def _settings(values: dict[str, Any]) -> dict[str, Any]:
 
 def _done(fixed: Fixed) -> str:
     """What became of the data, in one line."""
+    from seq2x.data.records import is_jsonl_name
+
     parts = [f"{fixed.kept:,} pairs kept in {fixed.out}"]
+    if fixed.form == "jsonl" and not is_jsonl_name(fixed.out.name):
+        parts[0] += " as JSON lines, for a TSV cannot hold them"
+    if fixed.replaced:
+        parts.append(f"replaced: {' and '.join(map(str, fixed.replaced))}")
+    if fixed.bare:
+        parts.append(f"{fixed.bare:,} with further columns or fields, which a TSV does not keep (a .jsonl does)")
     for what, counts in (("repaired", fixed.changed), ("left out", fixed.dropped)):
         if counts:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common())

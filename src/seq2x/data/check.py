@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -22,6 +21,7 @@ import numpy as np
 from seq2x.data.columns import Columns
 from seq2x.data.corpus_rules import CORPUS_RULES, Corpus, Draft, text_hash
 from seq2x.data.fix import fix as write_clean
+from seq2x.data.fix import targets
 from seq2x.data.line_rules import RULES, Pairs, Tally
 from seq2x.data.lines import MAX_LINE_BYTES, BadUtf8, PathLike, display, iter_lines
 from seq2x.data.notes import Notes
@@ -63,6 +63,7 @@ def check(
     paths, tests = ([given] if isinstance(given, str | os.PathLike) else given for given in (paths, test))
     allowed = _codes(allow)
     files = tuple(display(path) for path in paths)
+    places = targets(fix, [*paths, *tests]) if fix is not None else None
     try:
         found = sniff(paths, format, columns, max_line_bytes=max_line_bytes)
     except ReadError as error:
@@ -73,9 +74,8 @@ def check(
     if tests:
         findings += _overlap(survey.corpus, tests, format, columns, max_line_bytes)
     fixed = None
-    if fix is not None:
-        log = Path(f"{os.fspath(fix)}.log")
-        fixed = write_clean(paths, Path(fix), log, format=format, columns=columns, max_line_bytes=max_line_bytes)
+    if places is not None:
+        fixed = write_clean(paths, *places, format=format, columns=columns, max_line_bytes=max_line_bytes)
     return Report(files, found.reasons, survey.facts(), sort_findings(findings), fixed)
 
 

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
 
 import numpy as np
 import numpy.typing as npt
 
+from seq2x.data.clean_copy import Form, write_copy
 from seq2x.data.columns import Columns
 from seq2x.data.corpus_rules import text_hash
-from seq2x.data.held_out import write_examples
-from seq2x.data.lines import MAX_LINE_BYTES, PathLike, display
+from seq2x.data.lines import MAX_LINE_BYTES, PathLike, display, in_one_line, iter_lines
 from seq2x.data.notes import Notes
 from seq2x.data.read_error import ReadError
 from seq2x.data.readers import groups, read
+from seq2x.data.records import parse_record
 from seq2x.data.sniff import sniff
 from seq2x.errors import DataError, UsageError
 from seq2x.storage import DISK, storage_error
 from seq2x.types import Example
 
-__all__ = ["Fixed", "fix"]
+__all__ = ["Fixed", "fix", "targets"]
 
 _REMOVE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u180e\u200b\u2060-\u2064\ufeff]")
 _FEW = 0.1  # duplicates beyond this share are how often something occurs, not an accident
@@ -33,9 +36,14 @@ _FEW = 0.1  # duplicates beyond this share are how often something occurs, not a
 
 @dataclass(slots=True)
 class Fixed:
-    """`out` is the file written. `changed` counts repaired lines by reason, `dropped` those left out."""
+    """`out` is the file written, as `form`. `changed` counts repaired lines by reason, `dropped` those left out, `bare`
+    pairs whose other columns or fields a TSV has no place for; `replaced`: what stood there before.
+    """
 
     out: Path
+    form: Form = "tsv"
+    replaced: tuple[Path, ...] = ()
+    bare: int = 0
     kept: int = 0
     changed: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
@@ -50,31 +58,66 @@ def fix(
     columns: str = "auto",
     max_line_bytes: int = MAX_LINE_BYTES,
 ) -> Fixed:
-    """Writes a clean copy of `paths` to `out` (source TAB target; JSON lines where that cannot hold it) and, line
-    for line, what was done to `log` (file:line TAB reason TAB text).
+    """Writes a clean copy of `paths` to `out` (in the form that its name asks for, see `write_copy`) and, line for
+    line, what was done to `log` (file:line TAB reason TAB text).
 
     Repaired: control and zero-width characters and byte order marks go, blanks at the ends go, text becomes NFC.
     Left out: records that cannot be read, pairs with an empty side, text with U+FFFD, exact repetitions of a pair
     (not where they are more than a tenth: then they say how often something occurs). Several different targets of
-    one source are several right answers and stay. Further columns are not copied. Raises DataError, StorageError,
-    and UsageError for standard input, which cannot be read twice.
+    one source are several right answers and stay. JSON lines keep all other fields; a TSV holds the two sides alone.
+    Raises DataError (what stood at `out` stays), StorageError, and UsageError (see `targets`).
     """
-    if "-" in map(str, paths):
-        raise UsageError("fix", "standard input", "a file: it is read twice", "save it to a file first")
-    if any(Path(path).resolve() in (out.resolve(), log.resolve()) for path in paths):
-        raise UsageError(str(out), "is one of the inputs", "a new file")
+    targets(out, paths, log)
     found = sniff(paths, format, columns, max_line_bytes=max_line_bytes)
     repeats = _repeats(paths, found, max_line_bytes)
-    fixed = Fixed(out)
+    fixed = Fixed(out, replaced=tuple(path for path in (out, log) if path.exists()))
+    waiting = log.with_name(f".{log.name}.waiting")
     try:
-        with log.open("w", encoding="utf-8", newline="\n") as record:
-            cleaned = _clean(paths, found, max_line_bytes, repeats, fixed, record)
-            fixed.out = write_examples(out, cleaned, keep_name=True)
+        try:
+            with waiting.open("w", encoding="utf-8", newline="\n") as record:
+                written = write_copy(out, _clean(paths, found, max_line_bytes, repeats, fixed, record))
+            DISK.replace(waiting, log)
+        finally:
+            waiting.unlink(missing_ok=True)
     except OSError as error:
         raise storage_error(error, log.parent, 0, DISK) from error
-    if not fixed.kept:
+    if not written.pairs:
         raise DataError(", ".join(map(display, paths)), "nothing is left after cleaning", todo=f"see {log}")
+    fixed.form, fixed.bare = written.form, written.bare
     return fixed
+
+
+def targets(out: PathLike, read: Sequence[PathLike], log: PathLike | None = None) -> tuple[Path, Path]:
+    """(where the clean copy goes, where its log does: `out` with .log behind it if none is given).
+
+    Raises UsageError if that cannot be, before anything is read or written: no name, something there that is no
+    regular file (it would be replaced by one), one of the files in `read`, or standard input in `read`.
+    """
+    name = os.fspath(out)
+    if not name.strip() or name == "-":
+        raise UsageError("fix", f'"{name}"', "the name of a file for the clean copy")
+    if "-" in map(str, read):
+        raise UsageError("fix", "standard input", "a file: it is read twice", "save it to a file first")
+    paths = Path(name), Path(f"{name}.log" if log is None else log)
+    for path in paths:
+        kind = _kind(path)
+        if kind not in ("", "a file"):
+            raise UsageError(str(path), f"is {kind}", "a new file, or a regular one, which is replaced")
+        if kind and any(Path(other).exists() and path.samefile(other) for other in read):
+            raise UsageError(str(path), "is one of the inputs", "a new file")
+    return paths
+
+
+def _kind(path: Path) -> str:
+    """What is at `path`, a link not followed, in words; empty for nothing."""
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except (OSError, ValueError) as error:
+        raise UsageError("fix", f"{str(path)[:200]!r} cannot be a file: {error}", "a new file") from error
+    kinds = {stat.S_IFREG: "a file", stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link", stat.S_IFIFO: "a FIFO"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 def _pairs(
@@ -118,8 +161,10 @@ def _clean(
     repeats: npt.NDArray[np.bool_],
     fixed: Fixed,
     log: TextIO,
-) -> Iterator[Example]:
+) -> Iterator[tuple[Example, Mapping[str, Any]]]:
+    """What is to be kept, and its record for JSON lines."""
     skipped: dict[tuple[str, int], str] = {}
+    records = _Records(columns, limit)
     for (file, example), repeated in zip(_pairs(paths, columns, limit, skipped), repeats, strict=True):
         source, reasons = _tidy(example.source)
         tidied = [_tidy(target) for target in example.targets]
@@ -132,12 +177,44 @@ def _clean(
         else:
             fixed.kept += 1
             fixed.changed.update(reasons)
-            yield Example(source, targets, example.line)
+            kept = replace(example, source=source, targets=targets)
+            yield kept, records.of(kept)
         for reason in reasons:
             log.write(f"{file}:{example.line}\t{reason}\t{_quoted(example)}\n")
     for (file, line), reason in skipped.items():
         fixed.dropped["unreadable" if reason != "header" else "header"] += 1
         log.write(f"{file}:{line}\tdropped: {reason}\t\n")
+
+
+class _Records:
+    """The whole record of each example: of JSON lines as it stands in its file, but for the texts that are cleaned."""
+
+    def __init__(self, columns: Columns, limit: int) -> None:
+        self._columns, self._limit = columns, limit
+        self._file, self._line = "", 0
+        self._lines: Iterator[tuple[int, str | None]] = iter(())
+
+    def of(self, example: Example) -> Mapping[str, Any]:
+        """Examples are asked for in the order in which they are read, so that each file is gone through once."""
+        if self._columns.format != "jsonl":
+            target = example.targets[0] if len(example.targets) == 1 else list(example.targets)
+            others = {key: text for key, text in example.extras.items() if key not in ("source", "target")}
+            return {"source": example.source, "target": target, **others}
+        if example.file != self._file or example.line <= self._line:
+            self._lines = iter_lines(example.file, max_line_bytes=self._limit, on_bad_utf8="skip")
+        self._file, self._line = example.file, example.line
+        text = next(text for number, text in self._lines if number == example.line)
+        record = parse_record(text or "")
+        for key in map(str, self._columns.source):
+            record[key] = _tidied(record[key])
+        for key in map(str, self._columns.targets):
+            value = _tidied(record[key])
+            record[key] = value if isinstance(value, str) else list(dict.fromkeys(filter(None, value)))
+        return record
+
+
+def _tidied(value: str | list[str]) -> str | list[str]:
+    return _tidy(in_one_line(value))[0] if isinstance(value, str) else [_tidy(in_one_line(text))[0] for text in value]
 
 
 def _tidy(text: str) -> tuple[str, list[str]]:

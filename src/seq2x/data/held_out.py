@@ -21,7 +21,7 @@ from seq2x.errors import DataError
 from seq2x.storage import DISK, storage_error
 from seq2x.types import Example
 
-__all__ = ["hold_out", "valid_size", "write_examples"]
+__all__ = ["fits_tsv", "hold_out", "valid_size", "write_examples"]
 
 _Mask: TypeAlias = npt.NDArray[np.bool_]
 _MOST = 500  # a few hundred lines tell two models apart; more would cost time at every validation
@@ -65,12 +65,9 @@ def _hash(source: str, key: bytes) -> int:
     )
 
 
-def write_examples(path: Path, examples: Iterable[Example], *, keep_name: bool = False) -> Path:
-    """Writes examples so that `read` gives them back: TSV, or JSON lines where a text could not stand in a TSV.
-
-    A TSV needs one target each, no TAB, line end or carriage return in a text, and a first pair that could not be
-    taken for a header; otherwise the file is JSON lines and its suffix becomes .jsonl (with `keep_name` the name
-    stays as it is). Returns the path. Atomic and durable; memory is flat. Raises StorageError.
+def write_examples(path: Path, examples: Iterable[Example]) -> Path:
+    """Writes examples so that `read` gives them back: TSV, or JSON lines and the suffix .jsonl where one does not fit a
+    TSV. Returns the path. Atomic and durable; memory is flat. Raises StorageError.
     """
     waiting = path.with_name(f".{path.name}.waiting")
     other = path.with_name(f".{path.name}.waiting.jsonl")
@@ -78,15 +75,14 @@ def write_examples(path: Path, examples: Iterable[Example], *, keep_name: bool =
     try:
         with waiting.open("w", encoding="utf-8", newline="\n") as tsv, other.open("w", encoding="utf-8") as jsonl:
             for number, e in enumerate(examples):
-                plain = plain and len(e.targets) == 1 and not _breaks(e.source) and not _breaks(e.targets[0])
-                plain = plain and (number > 0 or not _like_header([e.source, e.targets[0]]))
+                plain = plain and fits_tsv(e, first=number == 0)
                 if plain:
                     tsv.write(f"{e.source}\t{e.targets[0]}\n")
                 jsonl.write(json.dumps(_record(e), ensure_ascii=False) + "\n")
             chosen = tsv if plain else jsonl
             chosen.flush()
             DISK.fsync(chosen.fileno())
-        final = path if keep_name else path.with_suffix(".tsv" if plain else ".jsonl")
+        final = path.with_suffix(".tsv" if plain else ".jsonl")
         DISK.replace(waiting if plain else other, final)
         DISK.sync_folder(final.parent)
     except OSError as error:
@@ -95,6 +91,14 @@ def write_examples(path: Path, examples: Iterable[Example], *, keep_name: bool =
         waiting.unlink(missing_ok=True)
         other.unlink(missing_ok=True)
     return final
+
+
+def fits_tsv(example: Example, first: bool) -> bool:
+    """Whether it can stand in a TSV: one target, no TAB, line end or carriage return in a text; and, where it is the
+    `first`, nothing that could be taken for a header."""
+    if len(example.targets) != 1 or _breaks(example.source) or _breaks(example.targets[0]):
+        return False
+    return not (first and _like_header([example.source, example.targets[0]]))
 
 
 def _record(example: Example) -> dict[str, str | list[str]]:

@@ -94,7 +94,8 @@ class Report:
 
 def _plain(fixed: Fixed) -> dict[str, Any]:
     done = {"kept": fixed.kept, "repaired": dict(fixed.changed), "left_out": dict(fixed.dropped)}
-    return {"out": str(fixed.out), "log": f"{fixed.out}.log", **done}
+    form = {"form": fixed.form, "bare": fixed.bare, "replaced": list(map(str, fixed.replaced))}
+    return {"out": str(fixed.out), "log": f"{fixed.out}.log", **form, **done}
 
 
 def sort_findings(findings: list[Finding]) -> tuple[Finding, ...]:
