@@ -17,6 +17,7 @@ from seq2x.errors import DataError, Seq2xError, StorageError, UsageError
 from seq2x.types import Alternative, Prediction
 
 if TYPE_CHECKING:
+    from seq2x.codecs import TextCodec
     from seq2x.data import Input, Notes
 
 __all__ = ["HELP", "add", "record", "run"]
@@ -74,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         streams.note("seed has no effect with sample = false")
     done = _cut_back(Path(arguments.out), resolved.window) if arguments.resume else 0
     inputs = islice(inputs, done, None)
-    tally = _Tally(arguments.file)
+    tally = _Tally(arguments.file, predictor.task.source_codec, predictor.task.target_codec)
     with streams.Lines(arguments.out, append=arguments.resume) as out:
         waiting: list[Input] = []
         texts, prefixes = tee(_remembering(inputs, waiting, tally))
@@ -157,14 +158,18 @@ def _placed(
 class _Tally:
     """What the reader of the outputs should know about them as a whole."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, source: TextCodec, target: TextCodec) -> None:
+        from seq2x.codecs import Unknowns
+
         self.tsv = file if file.removesuffix(".gz").endswith(".tsv") else ""
-        self.read = self.cut = self.blank = self.tabs = 0
+        self.read = self.cut = self.blank = self.tabs = self.unknown = 0
+        self.unlearned, self._target = Unknowns(source), target
 
     def count(self, prediction: Prediction) -> Prediction:
         self.cut += prediction.stopped == "length"
         self.blank += prediction.stopped == "empty"
         self.read += prediction.truncated and prediction.stopped != "length"
+        self.unknown += self._target.unknown_symbols(prediction.ids)
         return prediction
 
     def lines(self) -> Iterator[str]:
@@ -177,6 +182,9 @@ class _Tally:
             yield f"{self.tabs:,} x input with a TAB: the whole line is the input ({way})"
         if self.blank:
             yield f"{self.blank:,} x blank input, output blank"
+        yield from self.unlearned.lines("input")
+        if self.unknown:
+            yield f"{self.unknown:,} x <unk> in the outputs: the vocabulary is closed"
 
 
 def _numbers(one: Prediction | Alternative) -> dict[str, Any]:
@@ -205,6 +213,7 @@ def _remembering(inputs: Iterable[Input], waiting: list[Input], tally: _Tally) -
     for one in inputs:
         waiting.append(one)
         tally.tabs += "\t" in one.text
+        tally.unlearned.add(one.text)
         yield one
 
 

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from .text import TextCodec
+from .unknown import Unknowns
 
-__all__ = ["TextCodec"]
+__all__ = ["TextCodec", "Unknowns"]

@@ -94,9 +94,9 @@ class Words(Segmenter):
             spelled = known is None
         return ids
 
-    def unknown(self, text: str) -> int:
-        """How many words of `text` were not learned."""
-        return sum(word not in self._ids for word in text.split(" ") if word)
+    def unknown(self, text: str) -> list[str]:
+        """The words of `text` that were not learned, in order."""
+        return [word for word in text.split(" ") if word and word not in self._ids]
 
 
 class Subwords(Segmenter):

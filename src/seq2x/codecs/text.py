@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from seq2x.errors import UsageError, nearest
@@ -109,15 +110,33 @@ class TextCodec:
             return self.encode(text)
         return self._segmenter.resegment(self.normalise(text), _coin(dropout, rng))
 
-    def unknown_count(self, text: str) -> int:
-        """How much of `text` was not learned: words with word units, else characters that are spelled in bytes."""
+    def unknown(self, text: str) -> list[str]:
+        """What of `text` was not learned, in order: words with word units, else characters without a symbol.
+
+        A closed vocabulary makes them `<unk>`, others spell them in bytes; to byte units nothing is unknown.
+        """
+        text = self.normalise(text)
         if isinstance(self._segmenter, Words):
-            return self._segmenter.unknown(self.normalise(text))
-        if self.units == "byte":
-            return 0
-        # A character is spelled as one first byte and its continuation bytes, which begin with the bits 10.
-        spelled = (symbol - FIRST for symbol in self.encode(text) if symbol < self.vocabulary.offset)
-        return sum(byte & 0xC0 != 0x80 for byte in spelled)
+            return self._segmenter.unknown(text)
+        return [] if self.units == "byte" else self.unseen(text)
+
+    def unseen(self, text: str) -> list[str]:
+        """The characters of a normalised `text` that have no symbol; with word units, that are in no learned word."""
+        known = self._characters
+        return [] if known.issuperset(text) else [char for char in text if char not in known]
+
+    def unknown_count(self, text: str) -> int:
+        """How much of `text` was not learned (see `unknown`)."""
+        return len(self.unknown(text))
+
+    def unknown_symbols(self, ids: Sequence[int]) -> int:
+        """How many of `ids` are `<unk>`: none, but of a closed vocabulary."""
+        return sum(symbol == FIRST for symbol in ids) if self.vocabulary.closed else 0
+
+    @cached_property
+    def _characters(self) -> frozenset[str]:
+        pieces = self.vocabulary.pieces
+        return frozenset("".join(pieces)) if self.units == "word" else frozenset(p for p in pieces if len(p) == 1)
 
     # -------------------------------------------------------------- symbols -> text
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from seq2x.evaluate.casing import about_case
 from seq2x.evaluate.inputs import Paths, Run, Runs, items, loaded, parted, placed
-from seq2x.evaluate.notes import about_outputs, overlap, searched
+from seq2x.evaluate.notes import about_outputs, overlap, searched, unlearned
 from seq2x.predict import Predictor
 from seq2x.types import Example, Metric, Prediction, Result
 
@@ -53,6 +53,7 @@ def report(run: Run, path: Paths, *, metric: Metrics = (), ensemble: Runs = (), 
         predictions = list(predictor.stream((example.source for example in examples), **search))
     results = judge([p.value for p in predictions], references, metrics)
     about = [*about_outputs(predictions), *about_case(predictor.task.target_codec, references), *notes_of(metrics)]
+    about += unlearned(predictor, examples, predictions)
     notes = [*judged.notes, *notes, *about, *overlap(predictor, examples)]
     return Report(results, examples, predictions, notes)
 

@@ -9,7 +9,7 @@ from typing import Any
 from seq2x.predict import Predictor
 from seq2x.types import Example, Prediction
 
-__all__ = ["about_outputs", "cut_sources", "overlap", "searched", "unsearched"]
+__all__ = ["about_outputs", "cut_sources", "overlap", "searched", "unlearned", "unsearched"]
 
 
 def searched(predictor: Predictor, search: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -44,6 +44,21 @@ def about_outputs(predictions: Sequence[Prediction]) -> list[str]:
 def cut_sources(count: int) -> list[str]:
     """The line about `count` sources that were not read to their end, if there are any."""
     return [f"{count:,} x input longer than the model reads; its end was not seen"] if count else []
+
+
+def unlearned(predictor: Predictor, examples: Iterable[Example], predictions: Iterable[Prediction] = ()) -> list[str]:
+    """What of the sources and the right outputs has no symbol of the model's, and how many outputs lack a word."""
+    from seq2x.codecs import Unknowns
+
+    task = predictor.task
+    source, target = Unknowns(task.source_codec), Unknowns(task.target_codec)
+    for example in examples:
+        source.add(example.source)
+        for text in example.targets:
+            target.add(text)
+    missing = sum(task.target_codec.unknown_symbols(prediction.ids) for prediction in predictions)
+    found = [f"{missing:,} x <unk> in the outputs: the vocabulary is closed"] if missing else []
+    return [*source.lines("source"), *target.lines("target"), *found]
 
 
 def overlap(predictor: Predictor, examples: Sequence[Example], whose: str = "") -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from seq2x.evaluate.inputs import Paths, Run, Runs, loaded, pairs, parted, placed, reading, several
-from seq2x.evaluate.notes import cut_sources, overlap, unsearched
+from seq2x.evaluate.notes import cut_sources, overlap, unlearned, unsearched
 from seq2x.evaluate.predicted import Given, predicted
 from seq2x.predict import Predictor
 from seq2x.settings import Settings
@@ -56,7 +56,8 @@ def score(run: Run, path: Paths, *, ensemble: Runs = (), **settings: Any) -> Sco
         lines = predictor.task.score(sources, targets, 1 if how.invariant else how.batch_size)
     symbols = [len(line.token_log_p) for line in lines]
     examples = [one.example for one in given]
-    notes += [*cut_sources(sum(line.truncated for line in lines)), *overlap(predictor, examples)]
+    notes += [*cut_sources(sum(line.truncated for line in lines)), *unlearned(predictor, examples)]
+    notes += overlap(predictor, examples)
     total = math.fsum(line.log_p for line in lines)
     return Scores(lines, examples, total, sum(symbols), perplexity([line.log_p for line in lines], symbols), notes)
 

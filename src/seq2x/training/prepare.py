@@ -5,6 +5,7 @@ All of it happens once. What comes out is committed as step 0 of `last/`, and fr
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress, islice
@@ -14,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from seq2x.codecs.text import TextCodec
+from seq2x.codecs import TextCodec, Unknowns
 from seq2x.data import Columns, Notes, merge, read, sniff
 from seq2x.data.check import check
 from seq2x.data.held_out import hold_out, write_examples
@@ -290,19 +291,34 @@ def _write_stores(
         return iter(valid)
 
     for part, examples in (("valid", held_out), ("train", train)):
-        notes = Notes()
+        notes, place = Notes(), store_folder(folder, part)
+        unknowns = [Unknowns(codec) for codec in codecs]
+        watched = _watched(examples(), *unknowns)
         try:
-            store = open_store(store_folder(folder, part), key)
+            store = open_store(place, key)
+            deque(watched, 0)  # of what was prepared before it is to be known, too
         except FolderError:
-            store = write_store(
-                store_folder(folder, part), examples(), *codecs, *limits, key=key, notes=notes, name=part
-            )
-        for line in notes.lines():
+            store = write_store(place, watched, *codecs, *limits, key=key, notes=notes, name=part)
+        lines = [
+            line
+            for side, one in zip(("source", "target"), unknowns, strict=True)
+            for line in one.lines(side, always=True)
+        ]
+        for line in (*notes.lines(), *lines):
             say(f"{part}: {line}")
         tokens = int(np.sum(store.target_lengths, dtype=np.int64))
         say(f"{part}: {len(store):,} pairs, {tokens:,} target tokens")
         stores[part] = store
     return stores["train"], stores["valid"]
+
+
+def _watched(examples: Iterable[Example], source: Unknowns, target: Unknowns) -> Iterator[Example]:
+    """`examples`, what their codecs did not learn counted on the way."""
+    for example in examples:
+        source.add(example.source)
+        for text in example.targets:
+            target.add(text)
+        yield example
 
 
 def _key(data: str, codecs: tuple[TextCodec, TextCodec], settings: Settings) -> str:
