@@ -11,7 +11,7 @@ import pytest
 from tests.training.runs import SETTINGS, content, go, pairs
 
 import seq2x
-from seq2x.errors import BusyError, FolderError, UsageError
+from seq2x.errors import BusyError, UsageError
 from seq2x.run import Lock, load
 from seq2x.training.session import Session
 from seq2x.training.state import broken_conditions
@@ -195,14 +195,6 @@ def test_metrics_are_cut_back_to_the_restored_step(tmp_path, monkeypatch, fast_d
         file.write('{"kind": "train", "step": 4}\n{"kind": "tra')  # two lines after the save, one of them torn
     go(path, tmp_path / "run-3", save_seconds=1e-9)
     assert content(tmp_path / "run-3")["metrics"] == expected["metrics"]
-
-
-def test_a_state_without_its_data_says_so(tmp_path, fast_disk):
-    path = pairs(tmp_path)
-    go(path, tmp_path / "run", max_steps=2)
-    shutil.rmtree(tmp_path / "run" / "data")
-    with pytest.raises(FolderError):
-        go(path, tmp_path / "run", max_steps=3)
 
 
 def test_other_conditions_are_named():
