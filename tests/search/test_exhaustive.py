@@ -36,7 +36,7 @@ def _prefix(draw, V):
     return draw.choice(([], [], [], symbols[:1], symbols[:2], symbols, [-1, symbols[0]], [symbols[0], EOS]))
 
 
-@pytest.mark.parametrize("seed", range(300))
+@pytest.mark.parametrize("seed", [*range(300), *(pytest.param(n, marks=pytest.mark.slow) for n in range(300, 500))])
 def test_a_beam_without_bounds_is_exhaustive(seed):
     draw = random.Random(seed)
     V = draw.choice((5, 6, 6, 7))  # of these, padding and <s> are never chosen
