@@ -46,7 +46,7 @@ def compare(run_a: Run, run_b: Run, path: Paths, *, metric: str | Metric = "", *
     examples = judged.examples
     sources, references = [e.source for e in examples], [e.targets for e in examples]
     made = make((asked or fitting(a, examples))[0], references)
-    with placed(judged.place):
+    with placed(examples):
         outputs_a, outputs_b = a(sources, **search), b(sources, **search)
     verdict = paired(made, outputs_a, outputs_b, references)
     changed = [row for row, (x, y) in enumerate(zip(outputs_a, outputs_b, strict=True)) if x != y]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias
 
@@ -14,7 +14,6 @@ from seq2x.types import Example
 
 __all__ = [
     "Items",
-    "Pairs",
     "Paths",
     "Run",
     "Runs",
@@ -39,34 +38,22 @@ Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 _FILE = ("format", "columns", "references", "on_bad_utf8", "max_line_bytes")
 
 
-class Pairs(NamedTuple):
-    """All records of a set: `(file, example)` of each, and what was noticed."""
-
-    found: list[tuple[str, Example]]
-    notes: list[str]
-
-
 class Items(NamedTuple):
-    """The items of a test set, the file of each, and what was noticed."""
+    """The records of a set, or the items that they make, and what was noticed."""
 
     examples: list[Example]
-    files: list[str]
     notes: list[str]
-
-    def place(self, row: int) -> str:
-        """Where item `row` stands."""
-        return f"{self.files[row]}:{self.examples[row].line}"
 
 
 @contextmanager
-def placed(place: Callable[[int], str]) -> Iterator[None]:
-    """An error that one item is to blame for names it by its place in its file."""
+def placed(examples: Sequence[Example]) -> Iterator[None]:
+    """An error that one of `examples` is to blame for names it by its place in its file."""
     try:
         yield
     except Seq2xError as error:
         if error.row is None:
             raise
-        raise error.at(place(error.row)) from error
+        raise error.at(f"{examples[error.row].file}:{examples[error.row].line}") from error
 
 
 def several(paths: Paths) -> list[str | os.PathLike[str]]:
@@ -100,23 +87,18 @@ def reading(predictor: Predictor, data: Mapping[str, Any]) -> Settings:
     return resolve({"references": about.references, **own, **data}, "settings")
 
 
-def pairs(paths: Paths, how: Settings) -> Pairs:
+def pairs(paths: Paths, how: Settings) -> Items:
     """Every record of a set, those with blank sides too. Raises `DataError`."""
     from seq2x.data import Notes, read, sniff
     from seq2x.data.lines import display
-    from seq2x.data.readers import groups
 
     files, limit = several(paths), how.max_line_bytes
     columns = sniff(files, how.format, how.columns, max_line_bytes=limit)
     notes = Notes()
-    found: list[tuple[str, Example]] = []
-    for group in groups(files, columns):
-        name = display(group[0])
-        some = read(group, columns, notes, max_line_bytes=limit, on_bad_utf8=how.on_bad_utf8, keep_empty=True)
-        found += [(name, example) for example in some]
+    found = list(read(files, columns, notes, max_line_bytes=limit, on_bad_utf8=how.on_bad_utf8, keep_empty=True))
     if not found:
         raise DataError(display(files[0]), "no examples", "pairs to judge by", notes.summary())
-    return Pairs(found, list(notes.lines()))
+    return Items(found, list(notes.lines()))
 
 
 def items(predictor: Predictor, paths: Paths, data: Mapping[str, Any]) -> Items:
@@ -125,21 +107,18 @@ def items(predictor: Predictor, paths: Paths, data: Mapping[str, Any]) -> Items:
 
     how = reading(predictor, data)
     found, notes = pairs(paths, how)
-    kept = [(file, e) for file, e in found if e.source.strip() or any(target.strip() for target in e.targets)]
-    files, examples = [file for file, _ in kept], [example for _, example in kept]
+    examples = [e for e in found if e.source.strip() or any(target.strip() for target in e.targets)]
     if not examples:
         found_text = f"{len(found):,} records read, all of them blank"
         raise DataError(os.fspath(several(paths)[0]), "no examples", "pairs to judge by", found_text)
     if how.references == "merge":
-        first = dict(reversed([(example.source, file) for file, example in kept]))
         before, examples = len(examples), merge(examples)
-        files = [first[example.source] for example in examples]
         notes.append(
             f"{before:,} lines are {len(examples):,} items: lines with one source are one item (references = merge)"
         )
     elif count := _repeated(examples):
         notes.append(f"{count:,} sources occur with several targets; each line is an item (references = each)")
-    return Items(examples, files, notes)
+    return Items(examples, notes)
 
 
 def _repeated(examples: Iterable[Example]) -> int:

@@ -49,7 +49,7 @@ def report(run: Run, path: Paths, *, metric: Metrics = (), ensemble: Runs = (), 
     judged = items(predictor, path, data)
     examples, references = judged.examples, [example.targets for example in judged.examples]
     metrics = [make(one, references) for one in asked or fitting(predictor, examples)]
-    with placed(judged.place):
+    with placed(examples):
         predictions = list(predictor.stream((example.source for example in examples), **search))
     results = judge([p.value for p in predictions], references, metrics)
     about = [*about_outputs(predictions), *about_case(predictor.task.target_codec, references), *notes_of(metrics)]

@@ -19,11 +19,8 @@ _KEYS = frozenset({"source", "text", "ids", "stopped"})  # of every record
 
 
 class Given(NamedTuple):
-    """An output to score: `file` and `example` (with one target) say where it stands, `ids` what is scored, with `</s>`
-    where it ended.
-    """
+    """An output to score: the one target of `example`; `ids` is what is scored, with `</s>` where it ended."""
 
-    file: str
     example: Example
     ids: list[int]
 
@@ -47,7 +44,7 @@ def predicted(path: str | os.PathLike[str], codec: TextCodec, how: Settings) -> 
         ids = _ids(record, codec.size, f"{name}:{line}")
         otherwise += ids != codec.encode(record["text"])
         ended = [EOS] * (record["stopped"] == "end")
-        found.append(Given(name, Example(record["source"], (record["text"],), line), [*ids, *ended]))
+        found.append(Given(Example(record["source"], (record["text"],), line, file=name), [*ids, *ended]))
     if not found:
         raise DataError(name, "no examples", "what predict --json wrote, or pairs")
     lines = list(notes.lines())

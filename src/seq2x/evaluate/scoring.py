@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from seq2x.evaluate.inputs import Paths, Run, Runs, loaded, pairs, parted, placed, reading, several
@@ -51,11 +51,11 @@ def score(run: Run, path: Paths, *, ensemble: Runs = (), **settings: Any) -> Sco
     how = predictor.settings(**search)
     given, notes = _given(predictor, path, data)
     notes += unsearched([*search, *(name for name in data if name == "references")])
-    with placed(lambda row: f"{given[row].file}:{given[row].example.line}"):
-        sources, targets = [one.example.source for one in given], [one.ids for one in given]
-        lines = predictor.task.score(sources, targets, 1 if how.invariant else how.batch_size)
+    examples, targets = [one.example for one in given], [one.ids for one in given]
+    with placed(examples):
+        size = 1 if how.invariant else how.batch_size
+        lines = predictor.task.score([example.source for example in examples], targets, size)
     symbols = [len(line.token_log_p) for line in lines]
-    examples = [one.example for one in given]
     notes += [*cut_sources(sum(line.truncated for line in lines)), *unlearned(predictor, examples)]
     notes += overlap(predictor, examples)
     total = math.fsum(line.log_p for line in lines)
@@ -72,9 +72,9 @@ def _given(predictor: Predictor, path: Paths, data: Mapping[str, Any]) -> tuple[
         return own
     found, notes = pairs(path, how)
     given = [
-        Given(file, Example(e.source, (target,), e.line, e.extras), [*codec.encode(target), EOS])
-        for file, e in found
-        for target in e.targets
+        Given(replace(example, targets=(target,)), [*codec.encode(target), EOS])
+        for example in found
+        for target in example.targets
     ]
     return given, notes
 
