@@ -37,7 +37,7 @@ def test_one_output_for_each_record(run_a, data):
 def test_other_fields_are_passed_through(run_a, data):
     ended = cli("predict", run_a, data / "new.jsonl", "--json")
     found = [json.loads(line) for line in ended.lines]
-    assert [one["source"] for one in found] == ["abc", "dab", "", "", "b\na"]
+    assert [one["source"] for one in found] == ["abc", "dab", "", "", "b a"]
     assert [one["extras"] for one in found] == [{"id": 1}, {"tags": ["x"], "text": "mine"}, {}, {}, {}]
     assert found[1]["text"] == "bad"  # the output's, whatever the record has under that name
     assert "extras" not in json.loads(cli("predict", run_a, "--json", "--text", "abc").out)
