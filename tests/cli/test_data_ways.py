@@ -120,3 +120,19 @@ def test_a_clean_copy_says_what_it_replaced_and_what_it_is(tmp_path):
     for name, said in (("", "fix"), (tmp_path / "link", "is a link"), (data, "one of the inputs")):
         refused(["check", data, "--fix", name], 2, said)
     refused(["check", data, "--test", record, "--fix", record], 2, "one of the inputs")
+
+
+def test_the_file_that_changed_is_named(tmp_path):
+    """On resume, where one of several has changed or one of them is another one."""
+    paths = [write(tmp_path / name, tsv(good(9, at))) for name, at in (("a.tsv", 0), ("v.tsv", 50))]
+    line = ["train", paths[0], "--valid", paths[1], "--out", tmp_path / "run", *TINY]
+    accepted(line)
+    paths[1].write_bytes(tsv(good(8, 50)))
+    message = refused(line, 2, f"the data is not the same ({paths[1]} has changed)")
+    assert str(paths[0]) not in message
+    refused([*line[:2], "--out", tmp_path / "run", *TINY], 2, f"valid was {paths[1]}, now auto", "has changed")
+    alone = ["train", paths[0], "--out", tmp_path / "alone", *TINY]
+    accepted(alone)
+    paths[0].write_bytes(tsv(good(8)))
+    refused(alone, 2, f"the data is not the same ({paths[0]} has changed)")
+    refused(line, 2, f"({paths[0]} and {paths[1]} have changed)")

@@ -35,7 +35,7 @@ from seq2x.training.finetune import Parent, inherit
 from seq2x.training.micro import seed_of
 from seq2x.types import Example
 
-__all__ = ["Prepared", "fingerprint", "prepare", "stored"]
+__all__ = ["Prepared", "fingerprint", "fingerprints", "prepare", "stored"]
 
 _LEARN = 1_000_000  # lines that a codec is learned on at most; more change nothing but the time
 
@@ -56,6 +56,12 @@ class Prepared:
 def fingerprint(paths: Sequence[str], settings: Settings) -> str:
     """What the run's data is, to the byte: compared when a run is resumed."""
     return data_fingerprint([*paths, *several(settings.valid)])
+
+
+def fingerprints(paths: Sequence[str], settings: Settings) -> list[str]:
+    """That of each file, where they are several: which one has changed is to be said."""
+    files = [*paths, *several(settings.valid)]
+    return [data_fingerprint([file]) for file in files] if len(files) > 1 else []
 
 
 def prepare(

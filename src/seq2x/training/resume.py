@@ -10,13 +10,13 @@ from typing import Any
 
 from seq2x.errors import FolderError, UsageError
 from seq2x.run import Saved, commit, is_run, load
-from seq2x.settings import Settings, differences, dump_toml, resolve
+from seq2x.settings import Settings, differences, dump_toml, resolve, several
 from seq2x.storage import DISK, replace_file
 from seq2x.tasks.about import MODEL_FILE, TASK_FILE, About
 from seq2x.training.final import TEST_FILE
 from seq2x.training.log import Log
 from seq2x.training.loop import rate_of
-from seq2x.training.prepare import fingerprint
+from seq2x.training.prepare import fingerprint, fingerprints
 from seq2x.training.request import Request, plain_settings
 
 __all__ = ["Resumed", "adopt", "parent_of", "resumed"]
@@ -63,10 +63,10 @@ def resumed(about: Mapping[str, Any], request: Request, log: Log) -> Resumed:
             changed |= {} if planned else {name: new}
             asked[name] = new
         else:
-            old, new = ("auto" if value is None else value for value in (old, new))
+            old, new = ("auto" if value is None else _shown(value) for value in (old, new))
             wrong.append(f"{name} was {old}, now {new}" + ("" if harmless else " (cannot change in a run)"))
     if data != fingerprint(request.paths, request.asked):
-        wrong.append("the data is not the same")
+        wrong.append(f"the data is not the same{_which(about.get('files'), request)}")
     if not _same_folder(parent, parent_of(request)):
         wrong.append(f"it began from {parent or 'scratch'}")
     if wrong:
@@ -94,6 +94,22 @@ def _warn_of_jump(before: Settings, after: Settings, step: int, log: Log) -> Non
             f"warning: the cosine now ends at step {after.max_steps or 0:,}: the learning rate goes up again,"
             f" from {old:.2g} to {new:.2g}"
         )
+
+
+def _shown(value: object) -> object:
+    return " and ".join(map(str, value)) if isinstance(value, tuple) else value
+
+
+def _which(before: object, request: Request) -> str:
+    """Which of the files `before` are the fingerprints of has changed, as far as that is known."""
+    files = [*request.paths, *several(request.asked.valid)]
+    if len(files) == 1:
+        return f" ({files[0]} has changed)"
+    if not isinstance(before, list) or len(before) != len(files):
+        return f" (it is {' and '.join(files)} now)"
+    now = fingerprints(request.paths, request.asked)
+    changed = [file for file, old, new in zip(files, before, now, strict=True) if old != new]
+    return f" ({' and '.join(changed)} {'has' if len(changed) == 1 else 'have'} changed)"
 
 
 def adopt(folder: Path, saved: Saved, found: Resumed, log: Log) -> None:

@@ -63,9 +63,11 @@ def about_of(
     ranks: int,
     device: torch.device,
     held_out: str = "",
+    files: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The JSON of a training state. All that depends on the clock stands under `time`. `held_out`: the checksum of
-    what is validated on (see `held_out_sum`); the first runs have none.
+    what is validated on (see `held_out_sum`); `files`: the fingerprint of each data file, where they are several; the
+    first runs have neither.
     """
     return {
         "asked": plain_settings(asked),
@@ -73,6 +75,7 @@ def about_of(
         "data": data,
         "parent": parent,
         **({"held_out": held_out} if held_out else {}),
+        **({"files": list(files)} if files else {}),
         "progress": progress.to_json(),
         "conditions": conditions(ranks, settings.precision, device),
         "time": {"seconds": round(seconds, 3)},
@@ -199,6 +202,7 @@ class Session:
             t.micro.world.size,
             self._task.device,
             str(self._about.get("held_out", "")),
+            tuple(map(str, self._about.get("files") or ())),
         )
         files = self._task.to_files() | self._files | {STATE_FILE: pack(tensors)}
         commit(self._folder / "last", t.progress.step, files, about, keep_generations=2, kind="training")

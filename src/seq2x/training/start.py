@@ -26,7 +26,7 @@ from seq2x.training.distributed import World, joined
 from seq2x.training.final import TEST_FILE, final, require_readable
 from seq2x.training.log import Log, duration
 from seq2x.training.loop import run
-from seq2x.training.prepare import Prepared, fingerprint, prepare
+from seq2x.training.prepare import Prepared, fingerprint, fingerprints, prepare
 from seq2x.training.probe import probe
 from seq2x.training.request import Paths, Request, plain_settings, request
 from seq2x.training.resume import adopt, parent_of, resumed
@@ -295,8 +295,8 @@ def _begin(request: Request, world: World, log: Log) -> None:
     log.say(f"model: {weights:,} weights; training takes {duration(seconds)} at most ({why})")
     replace_file(DISK, folder / "settings.toml", _recipe(request, prepared).encode())
     device = prepared.task.device
-    held = held_out_sum(folder)
-    about = about_of(asked, settings, data, Progress(), 0.0, parent_of(request), world.size, device, held)
+    told = (held_out_sum(folder), fingerprints(request.paths, asked))
+    about = about_of(asked, settings, data, Progress(), 0.0, parent_of(request), world.size, device, *told)
     files = prepared.task.to_files() | prepared.extra
     commit(folder / "last", 0, files, about, keep_generations=2, kind="training")
 
