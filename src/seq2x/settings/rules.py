@@ -97,6 +97,8 @@ def without_effect(settings: Settings, given: Collection[str]) -> list[str]:
         found[name] = 'model = "transformer"; it is for recurrent models'
     if recurrent and settings.context != "attention":
         found["attention"] = found["input_feeding"] = f'context = "{settings.context}"; there is no attention'
+    elif recurrent and "every" in settings.context_use and (settings.decoder_layers or settings.layers) == 1:
+        found["context_use"] = 'one decoder layer: with attention "every" is for the layers above the first'
     found |= _idle_text(settings) | _idle_training(settings) | _idle_search(settings)
     return [f"{name} has no effect with {found[name]}" for name in sorted(given) if name in found]
 
@@ -108,8 +110,8 @@ def _idle_text(s: Settings) -> dict[str, str]:
         found["units"] = "both source_units and target_units given"
     if source == target == "byte":
         found["vocab_size"] = 'units = "byte"; there are 256'
-    if {source, target} <= {"byte", "char", "word", "unigram"}:
-        found["subword_dropout"] = f'units = "{source}"; it is for bpe'
+    if {source, target} <= {"byte", "char", "word"}:
+        found["subword_dropout"] = f'units = "{source}"; it is for bpe and unigram'
     if "auto" not in (source, target) and "word" not in (source, target):
         kinds = " and ".join(f'"{one}"' for one in dict.fromkeys((source, target)))
         found["unknown"] = f"units = {kinds}; it is for word units"

@@ -25,6 +25,7 @@ class StoreFeed:
     ) -> None:
         self.store, self.device = store, device
         self._codecs, self._dropout = codecs, settings.subword_dropout
+        self._most = settings.max_source_length, settings.max_target_length
         self._targets = store.target_lengths.astype(np.int64)
         self._batches = Batches(
             store.source_lengths, store.target_lengths, settings.batch_tokens or 2048, settings.seed
@@ -55,15 +56,15 @@ class StoreFeed:
         return Padded(values, lengths)
 
     def _resample(self, seed: int) -> Resample:
-        source_codec, target_codec = self._codecs
-        dropout, longest = self._dropout, (int(self.store.source_lengths.max()), int(self.store.target_lengths.max()))
+        def side(number: int, text: str, draw: np.random.Generator) -> list[int]:
+            codec = self._codecs[number]
+            symbols = codec.resample(text, self._dropout, draw)
+            # Longer than any text that is let in: the plain segmentation, which was. Memory and positions end there.
+            return symbols if len(symbols) <= self._most[number] else codec.encode(text)
 
         def resample(source: str, target: str, row: int) -> tuple[list[int], list[int]]:
             draw = np.random.default_rng([seed, row])
-            sides = source_codec.resample(source, dropout, draw), target_codec.resample(target, dropout, draw)
-            if any(len(side) >= most for side, most in zip(sides, longest, strict=True)):
-                return source_codec.encode(source), target_codec.encode(target)  # longer than any that was let in
-            return sides
+            return side(0, source, draw), side(1, target, draw)
 
         return resample
 
