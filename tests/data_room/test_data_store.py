@@ -91,18 +91,22 @@ def test_any_text(tmp_path_factory, rows):
 def test_too_long_is_set_aside_and_listed(tmp_path):
     notes = Notes()
     store = store_of(
-        tmp_path / "s", [Example("a" * n, ("b" * n,), n) for n in range(1, 21)], longest=11, notes=notes, name="f.tsv"
+        tmp_path / "s", [Example("a" * n, ("b" * n,), n) for n in range(1, 21)], longest=10, notes=notes, name="f.tsv"
     )
     assert len(store) == 10 and store.set_aside == 10 and notes.counts == {"source_too_long": 10}
     assert notes.places["source_too_long"][0] == ("f.tsv", 11)
     known = [Example("a" * n, ("b" * n,), n, file="mine.tsv") for n in range(1, 21)]
     notes = Notes()
-    store_of(tmp_path / "u", known, longest=11, notes=notes, name="train")
+    store_of(tmp_path / "u", known, longest=10, notes=notes, name="train")
     assert notes.places["source_too_long"][0] == ("mine.tsv", 11)  # where the user can look it up
     listed = next((tmp_path / "s").glob("*.set_aside")).read_text().splitlines()
-    assert listed[0] == "11\t12\t12" and len(listed) == 10
+    assert listed[0] == "11\t11\t11" and len(listed) == 10
+    notes = Notes()
+    store_of(tmp_path / "w", [Example("a" * n, ("b" * 11,), n) for n in (9, 10)] + [Example("a", ("b",), 3)],
+             longest=10, notes=notes)  # fmt: skip
+    assert notes.counts == {"target_too_long": 2}  # a source as long as the limit is not too long
     with pytest.raises(DataError, match=r"no examples left.*max_source_length"):
-        store_of(tmp_path / "t", [Example("a" * 50, ("b",), 1)], longest=11)
+        store_of(tmp_path / "t", [Example("a" * 50, ("b",), 1)], longest=10)
     assert list((tmp_path / "t").iterdir()) == []
 
 

@@ -132,9 +132,8 @@ def write_store(
 ) -> Store:
     """Tokenises `examples` into `folder` and opens the result.
 
-    An example with more symbols than a limit (`</s>` counted) is set aside: counted, listed, noted by its file and line
-    (under `name`, where it is from no file).
-    Whoever looks during the writing, or after a crash, finds the former store or none. Raises DataError if no row
+    An example with more symbols than a limit, `</s>` not counted, is set aside: counted, listed, noted by its file and
+    line (under `name`, where it is from no file). Whoever looks during the writing, or after a crash, finds the former store or none. Raises DataError if no row
     is left, StorageError if the disk refuses.
     """
     notes = Notes() if notes is None else notes
@@ -203,8 +202,8 @@ class _Writer:
         lines: list[int] = []
         for example, source, several in zip(examples, sources, targets, strict=True):
             for text, target in zip(example.targets, several, strict=True):
-                if len(source) >= self.limits[0] or len(target) >= self.limits[1]:  # the end mark counts
-                    self._set_aside(example, len(source) + 1, len(target) + 1)
+                if len(source) > self.limits[0] or len(target) > self.limits[1]:
+                    self._set_aside(example, len(source), len(target))
                     continue
                 kept_sources.append(source)
                 kept_targets.append(target)
