@@ -133,8 +133,8 @@ def write_store(
     """Tokenises `examples` into `folder` and opens the result.
 
     An example with more symbols than a limit, `</s>` not counted, is set aside: counted, listed, noted by its file and
-    line (under `name`, where it is from no file). Whoever looks during the writing, or after a crash, finds the former store or none. Raises DataError if no row
-    is left, StorageError if the disk refuses.
+    line (under `name`, where it is from no file). Whoever looks during the writing, or after a crash, finds the former
+    store or none. Raises DataError if no row is left, StorageError if the disk refuses.
     """
     notes = Notes() if notes is None else notes
     writer = _Writer(folder, notes, name, max_source_length, max_target_length)
