@@ -7,9 +7,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
-from tests.training.runs import content, go, pairs
+from tests.training.runs import SETTINGS, content, go, pairs
 from tests.training.test_loop import double, weights
+
+from seq2x.cli import main
+from seq2x.run import Lock
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,19 +33,29 @@ with joined() as world:
 WHOLE = "import sys; from tests.training.runs import *; go(Path(sys.argv[1]), Path(sys.argv[2]), accum_count=2)"
 
 
-def two_ranks(program, *arguments):
+def free_port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    running = []
-    for rank in range(2):
+        return free.getsockname()[1]
+
+
+def together(*commands, **changes):
+    """(exit code, standard error) of processes that are the ranks of one training."""
+    port, running = free_port(), []
+    for rank, command in enumerate(commands):
         environment = os.environ | {
-            "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
+            "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(len(commands)), "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT),
-        }  # fmt: skip
-        command = [sys.executable, "-c", program, *map(str, arguments)]
-        running.append(subprocess.Popen(command, cwd=ROOT, env=environment))
-    assert [process.wait(180) for process in running] == [0, 0]
+        } | changes  # fmt: skip
+        line = [sys.executable, *map(str, command)]
+        running.append(subprocess.Popen(line, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True))
+    said = [process.communicate(timeout=900)[1] for process in running]
+    return [(process.returncode, err) for process, err in zip(running, said, strict=True)]
+
+
+def two_ranks(program, *arguments):
+    ended = together(*[["-c", program, *arguments]] * 2)
+    assert [code for code, _ in ended] == [0, 0], ended
 
 
 def test_two_ranks_are_one(tmp_path):
@@ -64,3 +78,117 @@ def test_two_ranks_train_a_whole_run(tmp_path):
     assert [(r["kind"], r["step"]) for r in two["metrics"]] == [(r["kind"], r["step"]) for r in one["metrics"]]
     for a, b in zip(two["metrics"], one["metrics"], strict=True):
         assert abs(a["loss"] - b["loss"]) < 1e-4
+
+
+# ------------------------------------------------------------------ coming and going together
+
+SEEDS = """
+import sys
+from tests.training.runs import *
+for out in sys.argv[2:]:
+    info = go(Path(sys.argv[1]), Path(out), max_steps=4, valid_steps=2, seeds=2)
+    assert len(info.runs) == 2
+"""
+
+
+def test_several_seeds_are_trained_by_ranks_that_meet_once(tmp_path):
+    """And a second training of the same processes finds nothing of the first."""
+    path = pairs(tmp_path)
+    two_ranks(SEEDS, path, tmp_path / "a", tmp_path / "b")
+    for seed in (1, 2):
+        assert content(tmp_path / f"a-seed{seed}") == content(tmp_path / f"b-seed{seed}")
+
+
+def train_line(path, out, **changes):
+    line = ["-m", "seq2x", "train", path, "--out", out]
+    for name, value in (SETTINGS | changes).items():
+        line += ["--set", f"{name}={str(value).lower()}"]
+    return line
+
+
+def test_a_failure_of_rank_0_is_said_once(tmp_path):
+    """Before the ranks go to work: a busy folder, bad data, other settings; each with its own code."""
+    path, bad = pairs(tmp_path), tmp_path / "bad.tsv"
+    bad.write_text("a\tb\n" * 30 + "no tab\n")
+    go(path, tmp_path / "run", max_steps=2)
+    lines = {
+        9: train_line(path, tmp_path / "busy"),
+        3: train_line(bad, tmp_path / "new"),
+        2: train_line(path, tmp_path / "run", width=32),
+    }
+    (tmp_path / "busy").mkdir()
+    with Lock(tmp_path / "busy"):
+        for code, line in lines.items():
+            leader, other = together(line, line)
+            assert leader[0] == other[0] == code, (leader, other)
+            assert leader[1].count("error[") == 1 and other[1] == "", (leader, other)
+
+
+FAILS = """
+import sys
+from seq2x.errors import OutOfMemory, PeerFailed
+from seq2x.training.distributed import joined
+try:
+    with joined() as world:
+        world.wait()
+        if str(world.rank) in sys.argv[1]:
+            raise OutOfMemory("memory", f"rank {world.rank}")
+        world.largest(1)
+except (PeerFailed, OutOfMemory) as error:
+    print(type(error).__name__, file=sys.stderr)
+    sys.exit(error.exit_code)
+"""
+
+
+@pytest.mark.parametrize(
+    ("who", "said"),
+    [
+        ("0", ["OutOfMemory", "PeerFailed"]),
+        ("1", ["PeerFailed", "OutOfMemory"]),
+        ("01", ["OutOfMemory", "PeerFailed"]),
+    ],
+)
+def test_one_rank_says_why_all_leave(who, said):
+    ended = together(*[["-c", FAILS, who]] * 2)
+    assert [code for code, _ in ended] == [7, 7], ended
+    assert [err.strip() for _, err in ended] == said
+
+
+KILLED = """
+import os, sys
+from seq2x.errors import DeviceError
+from seq2x.training.distributed import joined
+try:
+    with joined() as world:
+        world.wait()
+        if world.rank == 1:
+            os.kill(os.getpid(), 9)
+        world.largest(1)
+except DeviceError as error:
+    sys.exit(str(error))
+"""
+
+
+def test_a_rank_that_is_gone_without_a_word(tmp_path):
+    (code, said), (killed, _) = together(*[["-c", KILLED]] * 2)
+    assert (code, killed) == (1, -9) and "rank 0: another rank is gone" in said and "run again to go on" in said
+
+
+WRONG = {
+    "WORLD_SIZE": ["abc", "", "0", "-2", "1.5"],
+    "RANK": ["x", "2", "-1", ""],
+    "MASTER_PORT": ["abc", "0", "70000"],
+    "LOCAL_RANK": ["x"],
+    "MASTER_ADDR": ["", "nowhere.invalid"],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name in WRONG for value in WRONG[name]])
+def test_an_environment_that_is_none_is_refused(tmp_path, monkeypatch, capsys, name, value):
+    for other, good in (("WORLD_SIZE", "2"), ("RANK", "0"), ("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", "29511")):
+        monkeypatch.setenv(other, good)
+    monkeypatch.setenv(name, value)
+    assert main(["train", str(pairs(tmp_path)), "--out", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error[2] ") and name in said and "torchrun" in said
+    assert not (tmp_path / "run").exists()
