@@ -21,6 +21,9 @@ _LEAST = 2  # occurrences of a character or pair; what is rarer is spelled, whic
 _UNCOVERED = 1e-4  # share of the text's characters that may be left to bytes
 _CHARACTERS = 0.75  # share of a subword vocabulary that characters may take (Chinese)
 _LONGEST_PIECE = 16  # characters
+_WHOLE = 4  # occurrences of a pretoken that is looked at as a piece by itself (unigram)
+_PASSES = range(2, 17)  # of EM between two prunings: 2 are usual; few short texts need more to settle, and take no time
+_PASS_WORK = 200_000  # characters of different pretokens that all of these passes may read
 _ENOUGH = 20_000_000  # pretokens, counted with repetition; more teach nothing about pieces
 _MANY = 4_000_000  # different pretokens; then the rarest are forgotten
 _STEP = 1e-4  # nats between the scores that the library gives to characters it could not estimate
@@ -125,23 +128,30 @@ def _words(counts: Counter[str], room: int) -> tuple[str, ...]:
 # ------------------------------------------------------------------ subwords
 
 
-def _feed(counts: Counter[str], characters: frozenset[str]) -> Iterator[str]:
+def _feed(counts: Counter[str], characters: frozenset[str], mark: str = "") -> Iterator[str]:
     """Pretokens as often as they occur, a line each; characters without a symbol end a line as well.
 
-    The line end separates, for it can never be inside a piece; very large corpora are thinned evenly.
+    The line end separates, for it can never be inside a piece; very large corpora are thinned evenly. Of a pretoken
+    that is seen often one occurrence has `mark` behind it, if there is one.
     """
     thin = 1 + counts.total() // _ENOUGH
     for pretoken in sorted(counts):
         known = "".join(char if char in characters and char != "\n" else "\n" for char in pretoken)
-        yield (known + "\n") * -(-counts[pretoken] // thin)
+        times = -(-counts[pretoken] // thin)
+        if mark and times >= _WHOLE:
+            yield "".join(f"{part}{mark}\n" for part in known.split("\n") if part)
+            times -= 1
+        yield (known + "\n") * times
 
 
-def _train(model: Any, trainer: Any, counts: Counter[str], characters: tuple[str, ...]) -> dict[str, Any]:
+def _train(
+    model: Any, trainer: Any, counts: Counter[str], characters: tuple[str, ...], mark: str = ""
+) -> dict[str, Any]:
     from tokenizers import Tokenizer, pre_tokenizers
 
     tokenizer = Tokenizer(model)
     tokenizer.pre_tokenizer = pre_tokenizers.Split("\n", "removed")
-    tokenizer.train_from_iterator(_feed(counts, frozenset(characters)), trainer)
+    tokenizer.train_from_iterator(_feed(counts, frozenset(characters), mark), trainer)
     learned: dict[str, Any] = json.loads(tokenizer.to_str())["model"]
     return learned
 
@@ -171,7 +181,12 @@ def _bpe(
 
 
 def _unigram(counts: Counter[str], characters: tuple[str, ...], room: int) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """Pieces by score, best first, ties by code point; each occurs in two different pretokens at least.
+    """Pieces by score, best first, ties by code point.
+
+    The library begins with the strings that go on in two ways or more where all different pretokens stand one behind
+    the other. A word that is part of no other, or an ending, always goes on with the end: such words fell to pieces
+    however often they were seen. So each that is seen often is also given once with a character behind it that no
+    piece holds. That character is asked for in addition and left out of what was learned.
 
     The library's scores differ from run to run in two ways, neither of which means anything: the last bits follow
     from the order of parallel sums, and characters too rare to be estimated get the lowest score and small steps
@@ -181,14 +196,16 @@ def _unigram(counts: Counter[str], characters: tuple[str, ...], room: int) -> tu
         return (), ()
     from tokenizers import models, trainers
 
+    mark = next(char for char in map(chr, range(1, 0x110000)) if char != "\n" and char not in characters)
     trainer = trainers.UnigramTrainer(
-        vocab_size=room,
+        vocab_size=room + len(mark),
         show_progress=False,
         initial_alphabet=list(characters),
         max_piece_length=_LONGEST_PIECE,
+        n_sub_iterations=min(max(_PASS_WORK // sum(map(len, counts)), _PASSES[0]), _PASSES[-1]),
     )
-    learned = _train(models.Unigram(), trainer, counts, characters)["vocab"]
-    scores = {piece: round(score, _DIGITS) for piece, score in learned if "\n" not in piece}
+    learned = _train(models.Unigram(), trainer, counts, characters, mark)["vocab"]
+    scores = {piece: round(score, _DIGITS) for piece, score in learned if not {"\n", mark} & set(piece)}
     lowest = min(scores.values(), default=0.0)
     for char in characters:
         if scores.get(char, lowest) <= lowest + _STEP * (len(characters) + 1):
