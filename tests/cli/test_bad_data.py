@@ -8,6 +8,8 @@ import threading
 
 import pytest
 
+from seq2x.cli import main
+
 from .conftest import cli
 from .refusals import TINY, accepted, good, refused, tsv
 
@@ -36,6 +38,10 @@ REFUSED = {
     "B4 half of a surrogate pair": ("x.tsv", tabs(b"a\t\xed\xa0\x80"), ["x.tsv:7:3", "not UTF-8"]),
     "encoding: Western": ("x.tsv", tabs("déjà vu\tok".encode("cp1252")), ["x.tsv:7:2", "cp1252", "iconv"]),
     "encoding: Chinese": ("x.tsv", tabs("我们今天\tok".encode("gb18030")), ["x.tsv:7:1", "gb18030", "iconv"]),
+    "encoding: all of it": ("x.tsv", "我们今天\t好\n".encode("gb18030") * 40, ["x.tsv:1:1", "byte 0xCE", "gb18030"]),
+    "encoding: all of the records": (
+        "x.jsonl", '{"source": "我们今天", "target": "好"}\n'.encode("gb18030") * 40, ["x.jsonl:1:13", "gb18030"]
+    ),
     "B5 UTF-16": ("x.tsv", GOOD.decode().encode("utf-16"), ["x.tsv:1", "looks like UTF-16", "iconv"]),
     "B5 UTF-16 without a mark": ("x.tsv", GOOD.decode().encode("utf-16-le"), ["looks like UTF-16"]),
     "B8 only blank lines": ("x.tsv", b"\n \n\t\n" * 20, ["x.tsv", "no examples"]),
@@ -82,6 +88,14 @@ def test_b1_nothing_in_one_of_two_files(tmp_path):
     (tmp_path / "train.src").write_bytes(b"")
     (tmp_path / "train.tgt").write_bytes(b"a\n" * 9)
     refused(["train", tmp_path / "train.src", tmp_path / "train.tgt", "--out", tmp_path / "run"], 3, "no examples in")
+
+
+def test_one_side_in_another_encoding(tmp_path):
+    (tmp_path / "train.src").write_bytes(b"a\n" * 40)
+    (tmp_path / "train.tgt").write_bytes("我们今天\n".encode("gb18030") * 40)
+    line = [tmp_path / "train.src", tmp_path / "train.tgt"]
+    refused(["train", *line, "--out", tmp_path / "run"], 3, "train.tgt:1:1", "byte 0xCE", "gb18030")
+    assert b"[bad_utf8]" in cli("check", *line).out
 
 
 def test_b2_files_of_different_length(tmp_path):
@@ -261,8 +275,19 @@ def test_outputs_cut_short_are_counted(run_a):
 
 
 @pytest.mark.parametrize("command", ["evaluate", "score", "compare"])
-@pytest.mark.parametrize("data", [b"", b"\n\n", b"a\n", b"a\tb\tc\td\te\n", b"a\tb\n\xff\tb\n", b"a\tb\nc\n"])
+@pytest.mark.parametrize(
+    "data",
+    [b"", "我们今天\t好\n".encode("gb18030"), b"\n\n", b"a\n", b"a\tb\tc\td\te\n", b"a\tb\n\xff\tb\n", b"a\tb\nc\n"],
+)
 def test_files_to_judge_by(run_a, tmp_path, command, data):
     (tmp_path / "x.tsv").write_bytes(data)
     runs = [run_a, run_a] if command == "compare" else [run_a]
     refused([command, *runs, tmp_path / "x.tsv"], 3, "x.tsv")
+
+
+@pytest.mark.parametrize("line", ["check --format tsv -", "evaluate RUN - --format tsv", "predict RUN"])
+def test_standard_input_that_is_closed(run_a, monkeypatch, capsys, line):
+    monkeypatch.setattr("sys.stdin", None)
+    code = main([str(run_a) if word == "RUN" else word for word in line.split()])
+    said = capsys.readouterr().err
+    assert code == 2 and "error[2] standard input: it is closed" in said and said.count("\n") == 1

@@ -136,3 +136,10 @@ def test_the_file_that_changed_is_named(tmp_path):
     paths[0].write_bytes(tsv(good(8)))
     refused(alone, 2, f"the data is not the same ({paths[0]} has changed)")
     refused(line, 2, f"({paths[0]} and {paths[1]} have changed)")
+
+
+def test_a_set_of_which_nothing_is_left_is_named_by_its_file(tmp_path):
+    """Not as the part of a run that it was to become."""
+    data = write(tmp_path / "x.tsv", tsv((f"{n} " + "x" * 50, f"{n}" + "y" * 50) for n in range(40)))
+    line = ["train", data, "--out", tmp_path / "run", *TINY, "--max-source-length", "10", "--allow", "too_long"]
+    refused(line, 3, f"error[3] {data}: no examples left", "source above max_source_length")

@@ -145,7 +145,8 @@ def write_store(
             for some in _batched(examples, _AT_ONCE):
                 writer.add(some, _encode(source_codec, [e.source for e in some]), _encode_targets(target_codec, some))
             if not writer.rows:
-                raise DataError(name, "no examples left", todo=notes.summary())
+                places = [place for kind in notes.places.values() for place in kind]
+                raise DataError(places[0][0] if places else name, "no examples left", todo=notes.summary())
             writer.close()
         writer.commit(key, source_codec.size, target_codec.size)
     except OSError as error:
