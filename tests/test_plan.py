@@ -10,6 +10,7 @@ from hypothesis import settings as quick
 from hypothesis import strategies as st
 
 from seq2x.metrics import Fit
+from seq2x.models.shape import shape_of
 from seq2x.plan import Profile, Side, estimate_seconds, plan, profile
 from seq2x.settings import Settings, resolve
 from seq2x.types import Example
@@ -86,8 +87,11 @@ def test_chinese_needs_no_blanks():
         ("".join(draw.choices(characters, k=draw.randint(8, 30))), words(draw, "abcdefghijkl", 6, 12))
         for _ in range(300)
     ]
-    found = chosen(pairs, 26_000).settings
+    plain = chosen(pairs, 26_000)
+    found = plain.settings
     assert (found.source_units, found.target_units, found.joint_vocab) == ("char", "bpe", False)
+    assert plain.reasons["source_units"] == "han script without blanks; 26,000 pairs are few for learned words"
+    assert chosen(pairs, 200_000).settings.source_units == "bpe"
     turned = chosen([(b, a) for a, b in pairs], 26_000).settings
     assert (turned.source_units, turned.target_units, turned.valid_metric) == ("bpe", "char", "bleu")
 
@@ -130,7 +134,6 @@ SIDES = st.builds(
     words=st.integers(1, 100_000),
     mean_characters=st.floats(1, 2000),
     mean_words=st.floats(0.1, 400),
-    long_characters=st.integers(1, 5000),
     script=st.sampled_from(["latin", "han", "kana", "thai", "none", "arabic"]),
     symbols=st.booleans(),
 )
@@ -144,17 +147,26 @@ SIDES = st.builds(
         source=SIDES,
         target=SIDES,
         shared=st.floats(0, 1),
-        several=st.floats(0, 1),
-        ratio=st.floats(0, 100),
         fit=st.builds(Fit, metrics=st.sampled_from([("bleu", "chrf"), ("word_errors",)]), reason=st.just("seen")),
     ),
     st.sampled_from(["cpu", "cuda"]),
-    st.fixed_dictionaries({}, optional={"model": st.sampled_from(["gru", "lstm"]), "preset": st.just("big")}),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "model": st.sampled_from(["gru", "lstm"]),
+            "preset": st.just("big"),
+            "tied": st.just("all"),
+            "joint_vocab": st.just(True),
+            "positions": st.just("rotary"),
+            "heads": st.integers(1, 20),
+        },
+    ),
 )
 def test_any_data_gets_settings_that_hold_together(data, device, given):
     found = plan(data, Settings(**given), device=device).settings
     values = {f.name: getattr(found, f.name) for f in dataclasses.fields(Settings)}
     assert resolve({k: v for k, v in values.items() if v is not None}, "plan") == found
+    shape_of(found, 300, 300, joint=bool(found.joint_vocab))
     named = ("layers", "width", "dropout", "learning_rate", "batch_tokens", "max_steps", "warmup_steps", "valid_steps")
     assert all(values[name] is not None for name in (*named, "vocab_size", "joint_vocab", "valid_size"))
     assert found.valid_steps <= found.max_steps and found.warmup_steps < found.max_steps
@@ -165,6 +177,37 @@ def test_the_estimate_says_where_it_comes_from():
     tokens = found.max_steps * found.batch_tokens
     assert estimate_seconds(found, 7_000_000, 2_000.0)[0] == pytest.approx(tokens / 2_000)
     assert "not measured" in estimate_seconds(found, 7_000_000)[1]
+
+
+def test_the_estimate_knows_how_much_there_is_and_what_validation_takes():
+    found = Settings(max_steps=100, batch_tokens=1_000, valid_steps=30, valid_beam_size=2)
+    assert estimate_seconds(found, 7, 10.0, epoch=600)[0] == pytest.approx(100 * 600 / 10)
+    assert estimate_seconds(found, 7, 10.0, epoch=6_000)[0] == pytest.approx(100 * 1_000 / 10)
+    assert estimate_seconds(found, 7, 10.0, held_out=50)[0] == pytest.approx((100 * 1_000 + 4 * 50 * 2) / 10)
+
+
+def test_one_vocabulary_is_of_one_kind():
+    """`_units` would choose char for the source and word for the target."""
+    tied = chosen(pronunciations(), 100_000, tied="all")
+    assert (tied.settings.joint_vocab, tied.reasons["joint_vocab"]) == (True, "tied = all is for one vocabulary")
+    assert tied.settings.source_units == tied.settings.target_units == "char"
+    found = chosen(pronunciations(), 100_000, tied="all", source_units="char")
+    assert (found.settings.target_units, found.settings.joint_vocab) == ("char", True)
+    assert found.reasons["target_units"] == "as on the other side: tied = all is for one vocabulary"
+    found = chosen(pronunciations(), 100_000, joint_vocab=True, target_units="bpe")
+    assert found.settings.source_units == "bpe"
+
+
+@pytest.mark.parametrize(("width", "heads"), [(20, 2), (24, 4), (6, 3), (2, 1), (256, 4)])
+def test_rotary_positions_get_heads_of_an_even_width(width, heads):
+    assert chosen(pronunciations(), 100_000, width=width, positions="rotary").settings.heads == heads
+
+
+def test_a_context_at_every_step_gets_a_layer_that_reads_it():
+    found = chosen(pronunciations(), 100_000, model="gru", context_use="state+every")
+    assert found.settings.layers == 2 and "above the first" in found.reasons["layers"]
+    assert chosen(pronunciations(), 100_000, model="gru").settings.layers == 1
+    assert chosen(pronunciations(), 100_000, model="gru", context="mean", context_use="every").settings.layers == 1
 
 
 def test_empty_data_does_not_break_the_profile():

@@ -26,13 +26,12 @@ _SAMPLE = 20_000  # examples looked at; the first ones, every one of them in sma
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of the data. Means are per line; `long_characters` is the length that 1 % of the lines exceed."""
+    """One side of the data. Means are per line."""
 
     characters: int
     words: int
     mean_characters: float
     mean_words: float
-    long_characters: int
     script: str
     symbols: bool  # blank-separated names out of a small fixed set: phones, tags, actions
 
@@ -46,8 +45,6 @@ class Profile:
     source: Side
     target: Side
     shared: float
-    several: float  # share of items with more than one right output
-    ratio: float  # target characters per source character
     fit: Fit  # the metrics that fit the targets
 
 
@@ -63,21 +60,16 @@ def profile(examples: Iterable[Example], pairs: int | None = None) -> Profile:
     """Look at the first examples. `pairs`: how many there are in all (None: those given)."""
     sources: list[str] = []
     references: list[tuple[str, ...]] = []
-    several = 0
     total = 0
     for total, example in enumerate(examples, 1):
         if total <= _SAMPLE:
             sources.append(example.source)
             references.append(example.targets)
-            several += len(example.targets) > 1
-    count = max(len(sources), 1)
     targets = [of_one[0] for of_one in references]
     source, target = _side(sources), _side(targets)
     letters = [Counter(c for text in side for c in text.lower() if c.isalpha()) for side in (sources, targets)]
     common = _overlap(*letters)
-    ratio = target.mean_characters / max(source.mean_characters, 1e-9)
-    fitting = fit(sources, references)
-    return Profile(total if pairs is None else pairs, source, target, common, several / count, ratio, fitting)
+    return Profile(total if pairs is None else pairs, source, target, common, fit(sources, references))
 
 
 def _overlap(a: Counter[str], b: Counter[str]) -> float:
@@ -97,13 +89,20 @@ def plan(data: Profile, settings: Settings, *, device: str = "cpu") -> Plan:
     return Plan(given.settings, given.reasons)
 
 
-def estimate_seconds(settings: Settings, parameters: int, tokens_per_second: float | None = None) -> tuple[float, str]:
-    """Seconds of training at most, and where the figure comes from.
+def estimate_seconds(
+    settings: Settings, parameters: int, tokens_per_second: float | None = None, *, epoch: int = 0, held_out: int = 0
+) -> tuple[float, str]:
+    """Seconds of training and validation at most, and where the figure comes from.
+
+    `epoch` and `held_out`: target tokens of all that is trained on (no update has more; 0: not known) and validated
+    on. Producing a symbol takes about as long as training on one (measured: 7 M weights, 2 cores), per hypothesis.
 
     Work is 6 operations per weight and target token (forward 2, backward 4; Kaplan et al. 2020, eq. 2.2). Without a
     measured rate 2 processor cores are taken to do 60e9 useful operations per second.
     """
-    tokens = (settings.max_steps or 0) * (settings.batch_tokens or 0)
+    steps, update = settings.max_steps or 0, settings.batch_tokens or 0
+    looks = -(-steps // (settings.valid_steps or steps or 1))
+    tokens = steps * (min(update, epoch) if epoch else update) + looks * held_out * settings.valid_beam_size
     if tokens_per_second:
         return tokens / tokens_per_second, f"measured here: {tokens_per_second:,.0f} target tokens per second"
     return tokens * 6.0 * parameters / 60e9, "assuming 60e9 operations per second; not measured"
@@ -129,6 +128,7 @@ class _Given:
 
 
 _NO_BLANKS = ("han", "kana", "thai", "lao", "khmer", "myanmar")
+_ENOUGH = 200_000  # pairs, for words to be learned in a script that does not say where they end
 _SCRIPTS = {"CJK": "han", "HIRAGANA": "kana", "KATAKANA": "kana"}
 
 
@@ -145,13 +145,11 @@ def _side(texts: list[str]) -> Side:
             scripts[_SCRIPTS.get(name, name.lower())] += number
     lines = max(len(texts), 1)
     words = sum(vocabulary.values())
-    lengths = sorted(map(len, texts)) or [0]
     return Side(
         characters=len(counts),
         words=len(vocabulary),
-        mean_characters=sum(lengths) / lines,
+        mean_characters=sum(map(len, texts)) / lines,
         mean_words=words / lines,
-        long_characters=lengths[min(int(0.99 * len(lengths)), len(lengths) - 1)],
         script=scripts.most_common(1)[0][0] if scripts else "none",
         symbols=are_symbols(len(vocabulary), words, lines),
     )
@@ -160,26 +158,26 @@ def _side(texts: list[str]) -> Side:
 def _units(side: Side, pairs: int) -> tuple[str, str]:
     if side.symbols:
         return "word", f"{side.words} different blank-separated symbols: each is one"
-    if side.mean_words <= 2.0 or side.mean_characters <= 24:
-        if side.script in _NO_BLANKS and pairs >= 200_000:
+    if side.script in _NO_BLANKS:  # how many words a line has cannot be seen there
+        if pairs >= _ENOUGH:
             return "bpe", f"{side.script} script, {pairs:,} pairs: enough for frequent words to become symbols"
-        return "char", f"short texts ({side.mean_characters:.0f} characters on average): spelling matters"
-    if side.script in _NO_BLANKS and pairs < 200_000:
         return "char", f"{side.script} script without blanks; {pairs:,} pairs are few for learned words"
+    if side.mean_words <= 2.0 or side.mean_characters <= 24:
+        return "char", f"short texts ({side.mean_characters:.0f} characters on average): spelling matters"
     return "bpe", f"running text ({side.mean_words:.0f} words on average)"
 
 
 def _plan_text(data: Profile, given: _Given) -> None:
     given.choose("task", "generate", "text on both sides")
-    for name, side in (("source_units", data.source), ("target_units", data.target)):
-        if given["units"] != "auto":
-            given.choose(name, given["units"], "as units says")
-        given.choose(name, *_units(side, data.pairs))
+    one = _one_vocabulary(given)
+    _plan_units(data, given, one)
     if given["units"] == "auto" and given["source_units"] == given["target_units"]:
         given.choose("units", given["source_units"], "the same on both sides")
     same = given["source_units"] == given["target_units"]
     if not same:
         given.choose("joint_vocab", False, "different units on the two sides")
+    elif one:
+        given.choose("joint_vocab", True, one)
     elif data.shared >= 0.5 and given["source_units"] != "word":
         given.choose("joint_vocab", True, f"the two sides share {data.shared:.0%} of their letters")
     else:
@@ -188,6 +186,29 @@ def _plan_text(data: Profile, given: _Given) -> None:
         if data.pairs <= limit:
             given.choose("vocab_size", size, f"at most; {data.pairs:,} pairs see each of so many symbols often enough")
     given.choose("vocab_size", 32_000, f"at most; {data.pairs:,} pairs")
+
+
+def _plan_units(data: Profile, given: _Given, one: str) -> None:
+    """`one`: why both sides must be of one kind, if so. Then what can spell is preferred, words alone cannot."""
+    names = ("source_units", "target_units")
+    told = [given[name] for name in names if given[name] != "auto"]
+    found = [_units(side, data.pairs) for side in (data.source, data.target)]
+    for name, (kind, reason) in zip(names, found, strict=True):
+        if given["units"] != "auto":
+            given.choose(name, given["units"], "as units says")
+        elif one and told:
+            given.choose(name, told[0], f"as on the other side: {one}")
+        elif one and found[0][0] != found[1][0]:
+            kind = max((of_one for of_one, _ in found), key=("word", "char", "bpe").index)
+            given.choose(name, kind, f"on both sides: {one}")
+        given.choose(name, kind, reason)
+
+
+def _one_vocabulary(given: _Given) -> str:
+    """Why both sides must have one vocabulary; nothing if they need not."""
+    if given["tied"] == "all":
+        return "tied = all is for one vocabulary"
+    return "joint_vocab = true" if given["joint_vocab"] else ""
 
 
 # ------------------------------------------------------------------ size
@@ -222,10 +243,12 @@ def _plan_size(data: Profile, given: _Given, device: str) -> None:
                 value = _width(given["heads"], preset)
                 given.choose(name, value, f"preset {preset}, as near as {given['heads']} heads of one even width allow")
             if name in ("heads", "feedforward") and given["width"] != _PRESETS[preset]["width"]:
-                value = _heads(given["width"], preset) if name == "heads" else 4 * given["width"]
+                value = _heads(given, preset) if name == "heads" else 4 * given["width"]
             given.choose(name, value, f"preset {preset}")
     else:
         layers, width = _RECURRENT[preset]
+        if given["context"] == "attention" and "every" in given["context_use"].split("+") and layers < 2:
+            given.choose("layers", 2, "with attention the layers above the first read the context at every step")
         given.choose("layers", layers, f"preset {preset}, recurrent")
         given.choose("width", width, f"preset {preset}, recurrent")
     for limit, share in ((10_000, 0.3), (100_000, 0.2), (1_000_000, 0.1)):
@@ -234,9 +257,12 @@ def _plan_size(data: Profile, given: _Given, device: str) -> None:
     given.choose("dropout", 0.1, "the usual value for much data")
 
 
-def _heads(width: int, preset: str) -> int:
-    """The largest number of heads not above the preset's that divides `width`."""
-    return next(h for h in range(_PRESETS[preset]["heads"], 0, -1) if width % h == 0)
+def _heads(given: _Given, preset: str) -> int:
+    """The largest number of heads not above the preset's that divides the width, with rotary positions into even
+    parts; 1 if there is none.
+    """
+    unit = 2 if given["positions"] == "rotary" else 1
+    return next((h for h in range(_PRESETS[preset]["heads"], 0, -1) if given["width"] % (unit * h) == 0), 1)
 
 
 def _width(heads: int, preset: str) -> int:

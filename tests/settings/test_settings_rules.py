@@ -10,6 +10,10 @@ from seq2x.settings import Settings, resolve, without_effect
     ("values", "message"),
     [
         ({"width": 30, "heads": 4}, "width = 30 and heads = 4; heads must divide width"),
+        ({"width": 21, "positions": "rotary"}, 'width = 21 and positions = "rotary"; the width of a head must be even'),
+        ({"width": 20, "heads": 4, "positions": "rotary"}, "width = 20, heads = 4 and positions"),
+        ({"tied": "all", "joint_vocab": False}, 'tied = "all" and joint_vocab = false'),
+        ({"tied": "all", "source_units": "char", "target_units": "bpe"}, 'tied = "all", but source_units'),
         ({"width": 10**9}, "parameters; choose smaller ones"),
         ({"layers": 10**6, "width": 512}, "parameters"),
         ({"vocab_size": 10**6, "embedding_width": 10**6}, "parameters"),
@@ -32,6 +36,9 @@ def test_contradictions(values, message):
     "values",
     [
         {"width": 30, "heads": 4, "model": "gru"},
+        {"width": 20, "positions": "rotary"},
+        {"width": 21, "positions": "rotary", "model": "gru"},
+        {"tied": "all", "source_units": "char"},
         {"n_best": 6, "sample": True},
         {"context_use": "state+every+first"},
         {"min_length": 8, "max_length": 8},

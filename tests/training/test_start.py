@@ -180,6 +180,14 @@ def test_wrong_arguments_are_refused_before_any_work(tmp_path, monkeypatch, row)
     assert [path.name for path in tmp_path.iterdir()] == ["x.tsv"]
 
 
+def test_a_shape_that_cannot_be_is_refused_before_all_is_read(tmp_path, monkeypatch):
+    from seq2x.training import prepare
+
+    monkeypatch.setattr(prepare, "_split", lambda *_: pytest.fail("the data was read on"))
+    with pytest.raises(UsageError, match=r"tied.*embedding_width"):
+        go(pairs(tmp_path), tmp_path / "run", model="gru", width=16, embedding_width=8, tied="target")
+
+
 @pytest.mark.parametrize("model", ["transformer", "gru"])
 def test_the_weights_that_are_announced_are_those_of_the_model(tmp_path, fast_disk, model):
     from seq2x.cli.info import _facts

@@ -42,6 +42,10 @@ def broken_rule(settings: Settings) -> str:
 def _model_rule(s: Settings) -> str:
     if s.model in ("auto", "transformer") and s.width is not None and s.heads is not None and s.width % s.heads:
         return f"width = {s.width} and heads = {s.heads}; heads must divide width"
+    rotates = s.model in ("auto", "transformer") and s.positions == "rotary"
+    if rotates and s.width is not None and (s.width // (s.heads or 1)) % 2:
+        named = f"width = {s.width}" + (f", heads = {s.heads}" if s.heads else "")
+        return f'{named} and positions = "rotary"; the width of a head must be even'
     uses = s.context_use.split("+")
     if len(set(uses)) < len(uses) or not set(uses) <= set(_CONTEXT_USES):
         return f'context_use = "{s.context_use}"; expected some of {", ".join(_CONTEXT_USES)}, joined by +, each once'
@@ -65,6 +69,15 @@ def _parameters(s: Settings) -> float:
 
 def _text_rule(s: Settings) -> str:
     source, target = (one if one != "auto" else s.units for one in (s.source_units, s.target_units))
+    if s.tied == "all" and s.joint_vocab is False:
+        return (
+            'tied = "all" and joint_vocab = false; that is for one vocabulary: joint_vocab = true, or tied = "target"'
+        )
+    if s.tied == "all" and source != target and "auto" not in (source, target):
+        return (
+            f'tied = "all", but source_units = "{source}" and target_units = "{target}"; both must be of one kind, '
+            'or tied = "target"'
+        )
     if s.joint_vocab and source != target and "auto" not in (source, target):
         return (
             f'joint_vocab = true, but source_units = "{source}" and target_units = "{target}"; both must be of one kind'

@@ -42,12 +42,13 @@ _LEARN = 1_000_000  # lines that a codec is learned on at most; more change noth
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A task with its first weights, its training pairs, the settings without a gap and their reasons; `extra` files
-    for `best/`.
+    """A task with its first weights, its training and its held-out pairs, the settings without a gap and their reasons;
+    `extra` files for `best/`.
     """
 
     task: Generate
     store: Store
+    held_out: Store
     settings: Settings
     reasons: dict[str, str]
     extra: dict[str, bytes]
@@ -82,6 +83,7 @@ def prepare(
     device = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
     chosen = plan(looked, settings, device=device)
     settings, reasons = chosen.settings, dict(chosen.reasons)
+    shape_of(settings, 300, 300, joint=bool(settings.joint_vocab))  # what cannot be is said before all is read
     if parent:
         settings, reasons = parent.calm(settings, reasons)
     train, valid = _split(data, settings)
@@ -92,14 +94,14 @@ def prepare(
         source_codec, target_codec = _learn(train, settings)
     settings = _settle(settings, reasons)
     _say_plan(settings, reasons, source_codec, target_codec, say)
-    store, _ = _write_stores(folder, train, valid, (source_codec, target_codec), settings, key, say)
+    store, held_out = _write_stores(folder, train, valid, (source_codec, target_codec), settings, key, say)
     shape = parent.shape(settings) if parent else _shape(settings, source_codec, target_codec)
     torch.manual_seed(seed_of(settings.seed, 0, 0, "init"))
     model = parent.model(shape) if parent else build(shape)
     about = About.of(settings, shape, looked.fit.metrics[0], _length_ratio(store))
     seen = Seen.of(train(), (source_codec, target_codec)).to_bytes()
     task = Generate(source_codec, target_codec, model, about)
-    return Prepared(task, store, settings, reasons, {SEEN_FILE: seen})
+    return Prepared(task, store, held_out, settings, reasons, {SEEN_FILE: seen})
 
 
 def stored(

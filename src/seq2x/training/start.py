@@ -291,7 +291,8 @@ def _begin(request: Request, world: World, log: Log) -> None:
         log.say(f"warning: {idle}")
     rate = _try_out(request, prepared, world, log)
     weights = sum(weight.numel() for weight in prepared.task.model.parameters())
-    seconds, why = estimate_seconds(settings, weights, rate)
+    tokens = (int(store.target_lengths.sum(dtype="i8")) for store in (prepared.store, prepared.held_out))
+    seconds, why = estimate_seconds(settings, weights, rate, epoch=next(tokens), held_out=next(tokens))
     log.say(f"model: {weights:,} weights; training takes {duration(seconds)} at most ({why})")
     replace_file(DISK, folder / "settings.toml", _recipe(request, prepared).encode())
     device = prepared.task.device
