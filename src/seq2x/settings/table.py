@@ -59,7 +59,7 @@ class Settings:
     valid: str | tuple[str, ...] | None = _setting(
         None,
         "data",
-        "a file to validate on, or a source file and a target file; none: split off from the training file",
+        "a file to validate on, or its two sides (give it twice); none: split off from the training file",
         several=True,
     )
     valid_size: _Count | None = _setting(None, "data", "how many examples to split off")
