@@ -296,3 +296,16 @@ def test_every_end_has_its_code(monkeypatch, tmp_path, error, code):
     monkeypatch.setattr(info, "run", ends)
     ended = cli("info", tmp_path)
     assert ended.code == code and "Traceback" not in ended.err
+
+
+def test_a_closed_pipe_has_its_code_where_there_is_no_such_signal(monkeypatch, tmp_path):
+    import signal
+
+    from seq2x.cli import info
+
+    def ends(_):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(info, "run", ends)
+    monkeypatch.delattr(signal, "SIGPIPE")
+    assert cli("info", tmp_path).code == 141

@@ -30,7 +30,7 @@ def add(parser: Parser) -> None:
     parser.add_argument(
         "--strict-repro", action="store_true", help="resume only where it can be exact to the bit; else exit 2"
     )
-    shown = ("preset", "units", "layers", "max_steps", "valid", "columns", "device")
+    shown = ("preset", "units", "layers", "max_steps", "valid", "columns")
     add_settings(parser, "data", "text", "model", "training", "search", "machine", shown=shown)
 
 
