@@ -25,6 +25,7 @@ from seq2x.data.fix import targets
 from seq2x.data.line_rules import RULES, Pairs, Tally
 from seq2x.data.lines import MAX_LINE_BYTES, BadUtf8, PathLike, display, iter_lines
 from seq2x.data.notes import Notes
+from seq2x.data.portions import portions
 from seq2x.data.read_error import ReadError
 from seq2x.data.readers import groups, read
 from seq2x.data.report import WORST, Finding, Place, Report, Severity, Worst, sort_findings
@@ -34,8 +35,6 @@ from seq2x.settings import ALLOWABLE, several
 from seq2x.types import Example
 
 __all__ = ["check"]
-
-_AT_ONCE = 4096
 
 
 def check(
@@ -121,8 +120,7 @@ class _Survey:
 
     def read(self, paths: Sequence[PathLike]) -> None:
         for number, group in enumerate(groups(paths, self.columns)):
-            examples = self._examples(group)
-            while some := list(islice(examples, _AT_ONCE)):
+            for some in portions(self._examples(group)):
                 self._add(number, some)
         self.corpus.close()
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seq2x.data.notes import Notes
+from seq2x.data.portions import portions
 from seq2x.data.source import chunks
 from seq2x.errors import DataError, FolderError
 from seq2x.storage import DISK, storage_error, write_file
@@ -40,7 +41,6 @@ _VERSION = 1
 _AGAIN = "train with --restart prepares it anew"
 _MANIFEST = "store.json"
 _PARTS = ("source.ids", "source.ends", "target.ids", "target.ends", "text", "text.ends", "lines", "set_aside")
-_AT_ONCE = 4096  # examples encoded together
 _VERIFY = 512 << 20  # bytes up to which sums are checked on opening (half a second); above, only sizes are
 _Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 _Int32: TypeAlias = npt.NDArray[np.int32]
@@ -142,7 +142,7 @@ def write_store(
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             writer.open(stack)
-            for some in _batched(examples, _AT_ONCE):
+            for some in portions(examples):
                 writer.add(some, _encode(source_codec, [e.source for e in some]), _encode_targets(target_codec, some))
             if not writer.rows:
                 places = [place for kind in notes.places.values() for place in kind]
@@ -156,12 +156,6 @@ def write_store(
         writer.discard()
         raise
     return open_store(folder, key)
-
-
-def _batched(examples: Iterable[Example], size: int) -> Iterator[list[Example]]:
-    iterator = iter(examples)
-    while some := list(islice(iterator, size)):
-        yield some
 
 
 def _encode(codec: Codec, texts: list[str]) -> list[list[int]]:
