@@ -84,7 +84,7 @@ class Settings:
     )
     joint_vocab: bool | None = _setting(None, "text", "one vocabulary for source and target")
     normalise: Literal["nfc", "nfkc", "none"] = _setting("nfc", "text", "Unicode form, on both sides, also in use")
-    lower: bool = _setting(False, "text", "lower-case everything")
+    lower: bool = _setting(False, "text", "lower-case everything, outputs too; metrics keep case")
     unknown: Literal["bytes", "closed"] = _setting("bytes", "text", "word units: what an unknown word becomes")
     subword_dropout: _Share = _setting(
         0.0, "text", "BPE-dropout: segment differently in every epoch (Provilkov et al. 2020)"
