@@ -340,8 +340,17 @@ def test_an_interrupted_output_is_gone_on_with(place, tmp_path):
     assert (tmp_path / "new").read_bytes() == whole
 
 
+_HEARING = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("seq2x", run_name="__main__", alter_sys=True)
+"""
+
+
 def _real(*arguments, **more):
-    return subprocess.Popen([sys.executable, "-m", "seq2x", *map(str, arguments)], stderr=subprocess.PIPE, **more)
+    """The command in a process of its own, which hears an interrupt even where the shell that started the tests in the
+    background made them deaf to it."""
+    return subprocess.Popen([sys.executable, "-c", _HEARING, *map(str, arguments)], stderr=subprocess.PIPE, **more)
 
 
 def test_a_closed_pipe_ends_quietly(place, run_a):
