@@ -94,6 +94,25 @@ def test_only_meaningless_data_is_an_error(tmp_path):
     assert "one_symbol" in {f.code for f in letters.errors}
 
 
+@pytest.mark.parametrize("pairs", [1, 2, 3, 4])
+def test_one_of_a_handful_is_no_large_share(tmp_path, pairs):
+    rows = [[f"source {i}", f"target {i}"] for i in range(pairs)]
+    assert check([write(tmp_path, to_bytes(rows))]).findings == ()
+
+
+def test_a_text_must_come_often_before_its_share_counts(tmp_path):
+    def codes(same, others, side=1):
+        rows = [[f"source {i}", f"target {i}"] for i in range(same + others)]
+        for row in rows[:same]:
+            row[side] = "yes"
+        return {f.code: f.severity for f in check([write(tmp_path, to_bytes(rows))]).findings}
+
+    assert codes(2, 3) == {} and codes(4, 6) == {}
+    assert codes(5, 6) == {"one_target": "warning"}
+    assert codes(5, 6, side=0)["one_source"] == "warning"
+    assert codes(2, 0) == {"one_target": "error"}
+
+
 def test_a_few_equal_pairs_are_a_note(tmp_path):
     rows = [[f"source {i}", f"target {i}"] for i in range(100)] + [["Berlin", "Berlin"]]
     finding = next(f for f in check([write(tmp_path, to_bytes(rows))]).findings if f.code == "identical")

@@ -36,6 +36,7 @@ class Draft:
 
 
 _CJK = {Kind.KANA: Kind.HAN}  # one language mixes them
+_OFTEN = 5  # times that a text occurs before its share says anything: each of four pairs is a quarter of them
 _MANY_SCRIPTS = 5  # no language is written in so many, and no accident brings in so many, each of them often
 
 
@@ -150,12 +151,13 @@ def _one_source(corpus: Corpus) -> Iterator[Draft]:
 
 
 def _one_value(corpus: Corpus, side: str) -> Iterator[Draft]:
-    """All targets, or a large share of them, are one string."""
+    """All targets, or a large share of them, are one string; of a handful of pairs only all say something."""
     values, counts = np.unique(corpus[side], return_counts=True)
     most = int(counts.max())
     share = most / len(corpus)
-    if len(corpus) > 1 and share > 0.2:
-        severity: Severity = "error" if len(values) == 1 else "warning"
+    alike = len(values) == 1 and most > 1
+    if alike or (share > 0.2 and most >= _OFTEN):
+        severity: Severity = "error" if alike else "warning"
         places = np.flatnonzero(corpus[side] == values[counts.argmax()])[:WORST]
         yield Draft(
             f"one_{side}",
