@@ -208,6 +208,29 @@ def test_repaired_and_said(tmp_path, row):
     assert json.loads(cli("info", tmp_path / "run", "--json").out)["parameters"] > 0
 
 
+def test_what_is_not_trained_on_is_a_warning(tmp_path):
+    """Number, share, reasons and first lines: on standard error, in the log, the report and the document."""
+    rows = [b"", b"\tno source", b"x" * 40 + b"\ty", b"no target\t", b"a\xff\tb", b"\tnone here"]
+    (tmp_path / "x.tsv").write_bytes(GOOD + b"".join(row + b"\n" for row in rows))
+    (tmp_path / "v.tsv").write_bytes(tsv([*good(2, 100), ("long", "z" * 40)]))
+    limits = ["--max-source-length", "20", "--max-target-length", "20", "--on-bad-utf8", "skip"]
+    out, first = tmp_path / "run", GOOD.count(b"\n") + 1
+    line = ["train", tmp_path / "x.tsv", "--valid", tmp_path / "v.tsv", "--out", out, *TINY, *limits, "--json"]
+    ended = accepted(line)
+    warnings = json.loads(ended.out)["warnings"]
+    data, valid, train = (one for one in warnings if " not used" in one)
+    read = first + 4  # a blank line is no pair
+    assert f"data: warning: 4 of {read} pairs ({4 / read:.2%}) are not used: " in data
+    assert f"2 x pair with an empty source, left out ({tmp_path}/x.tsv:{first + 1}, " in data
+    assert f"1 x line that is not UTF-8, skipped ({tmp_path}/x.tsv:{first + 4})" in data
+    assert "valid: warning: 1 of 3 pairs (33.33%) is not used: 1 x target above max_target_length" in valid
+    assert f"train: warning: 1 of {first} pairs ({1 / first:.2%}) is not used: 1 x source above" in train
+    assert f"max_source_length, set aside ({tmp_path}/x.tsv:{first + 2})" in train
+    assert not any("too_long" in one or "empty_source" in one for one in warnings)  # each is said once
+    for text in (ended.err, (out / "log.txt").read_text(), (out / "report.html").read_text()):
+        assert all(one in text for one in (data, valid, train))
+
+
 def test_a_header_is_said(tmp_path):
     (tmp_path / "x.tsv").write_bytes(b"target\tsource\n" + GOOD)
     accepted(["train", tmp_path / "x.tsv", "--out", tmp_path / "run", *TINY], "header row: target, source", "column 2")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from seq2x.data.read_error import ReadError
 
-__all__ = ["FIRST", "Notes"]
+__all__ = ["FIRST", "LOST", "Notes"]
 
 FIRST = 10  # places kept of each kind: enough to look at, never a flood
 
@@ -24,6 +24,9 @@ _TEXTS = {
     "source_too_long": "source above max_source_length, set aside",
     "target_too_long": "target above max_target_length, set aside",
 }
+
+LOST = ("bad_utf8", "empty_source", "empty_target", "source_too_long", "target_too_long")
+"""Kinds of which each is a pair that is not used; a blank line is none."""
 
 
 @dataclass(slots=True)
@@ -44,12 +47,26 @@ class Notes:
         if len(places) < self.first:
             places.append((file, line))
 
-    def lines(self) -> Iterator[str]:
-        """One readable line for each kind: how many, of what, and where first."""
+    def lines(self, without: Collection[str] = ()) -> Iterator[str]:
+        """One readable line for each kind that is not in `without`: how many, of what, and where first."""
         for kind, count in self.counts.items():
+            if kind in without:
+                continue
             where = ", ".join(f"{file}:{line}" for file, line in self.places[kind])
             where += ", ..." if count > len(self.places[kind]) else ""
             yield f"{count:,} x {_TEXTS.get(kind, kind)} ({where})"
+
+    def lost(self, pairs: int | None = None) -> str:
+        """How many of `pairs` (none given: of those that were read) are not used, what share, and why, each reason
+        with its first places; empty if all are used."""
+        count = sum(self.counts.get(kind, 0) for kind in LOST)
+        if not count:
+            return ""
+        whole = self.read - self.counts.get("blank", 0) + self.counts.get("bad_utf8", 0) if pairs is None else pairs
+        share = count / max(count, whole)
+        shown = f"{share:.2%}" if share >= 0.0001 else "less than 0.01%"
+        why = "; ".join(self.lines(without=self.counts.keys() - set(LOST)))
+        return f"{count:,} of {max(count, whole):,} pairs ({shown}) {'is' if count == 1 else 'are'} not used: {why}"
 
     def summary(self) -> str:
         """All counts in one line, for the error that nothing is left."""

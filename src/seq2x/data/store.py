@@ -61,6 +61,7 @@ class Store:
     text: npt.NDArray[np.uint8]
     text_ends: _Ints
     lines: _Ints
+    aside: npt.NDArray[np.uint8]
     set_aside: int
     source_size: int
     target_size: int
@@ -88,6 +89,12 @@ class Store:
         """The raw example of `row`; further columns are not kept."""
         source, target = self.texts(row)
         return Example(source, (target,), int(self.lines[row]))
+
+    def note_set_aside(self, notes: Notes, name: str, max_source_length: int) -> None:
+        """Adds to `notes` what was set aside when this was written, under `name`: no file is kept."""
+        for row in bytes(self.aside).splitlines():
+            line, source, _ = map(int, row.split(b"\t"))
+            notes.add(_reason(source, max_source_length), name, line)
 
 
 # ------------------------------------------------------------------ fingerprints
@@ -214,8 +221,7 @@ class _Writer:
     def _set_aside(self, example: Example, source: int, target: int) -> None:
         self.set_aside += 1
         self._append("set_aside", f"{example.line}\t{source}\t{target}\n".encode())
-        kind = "source_too_long" if source > self.limits[0] else "target_too_long"
-        self.notes.add(kind, example.file or self.name, example.line)
+        self.notes.add(_reason(source, self.limits[0]), example.file or self.name, example.line)
 
     def _append_ids(self, side: str, rows: list[list[int]]) -> None:
         flat = np.fromiter((symbol for row in rows for symbol in (*row, EOS)), "<i4")
@@ -257,6 +263,11 @@ class _Writer:
         for part in (*_PARTS, "json"):
             with suppress(OSError):  # the reason to give up is the one to tell
                 self.path(part).unlink(missing_ok=True)
+
+
+def _reason(source: int, limit: int) -> str:
+    """Why a pair with `source` symbols is set aside."""
+    return "source_too_long" if source > limit else "target_too_long"
 
 
 def _is_part(name: str) -> bool:
@@ -325,5 +336,5 @@ def _assemble(folder: Path, key: str, rows: int, maps: dict[str, npt.NDArray[Any
         folder, key,
         maps["source.ids"], maps["source.ends"], lengths["source"],
         maps["target.ids"], maps["target.ends"], lengths["target"],
-        maps["text"], maps["text.ends"], maps["lines"], *numbers,
+        maps["text"], maps["text.ends"], maps["lines"], maps["set_aside"], *numbers,
     )  # fmt: skip

@@ -19,7 +19,7 @@ from typing import Any
 from seq2x.errors import escape
 from seq2x.storage import DISK, replace_file
 
-__all__ = ["Log", "cut_back", "duration", "read_metrics"]
+__all__ = ["Log", "cut_back", "duration", "read_metrics", "warnings_in"]
 
 _WARNING = re.compile(r"(\w+: )?warning\b")
 _PLAIN_SECONDS = 10.0  # without a terminal: a line of progress at most this often
@@ -119,6 +119,11 @@ class Log:
             self._task = self._bar.add_task(text, total=last)
             self._bar.start()
         self._bar.update(self._task, completed=step, total=last, description=text)
+
+
+def warnings_in(text: str) -> tuple[str, ...]:
+    """The lines of a `log.txt` that are warnings, each once, in order."""
+    return tuple(dict.fromkeys(filter(_WARNING.match, text.splitlines())))
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from seq2x.codecs import TextCodec, Unknowns
 from seq2x.data import Columns, Notes, merge, read, sniff
 from seq2x.data.check import check
 from seq2x.data.held_out import hold_out, write_examples
+from seq2x.data.notes import LOST
 from seq2x.data.store import Store, data_fingerprint, open_store, store_key, write_store
 from seq2x.errors import DataError, FolderError
 from seq2x.models import build
@@ -37,6 +38,7 @@ from seq2x.types import Example
 
 __all__ = ["Prepared", "fingerprint", "fingerprints", "prepare", "stored"]
 
+_TOLD = ("bad_utf8", "empty_source", "empty_target", "too_long")  # of the check: said with all that is not used
 _LEARN = 1_000_000  # lines that a codec is learned on at most; more change nothing but the time
 
 
@@ -151,9 +153,10 @@ def _check(data: _Source, say: Callable[[str], None]) -> None:
             raise DataError(where, finding.text, "", finding.todo)
         if finding.code == "allow":
             say(f"data: {finding.text}")
-        if finding.severity == "warning":
-            say(f"data: warning [{finding.code}] {finding.text}")
-    if any(finding.severity == "warning" for finding in report.findings):
+    warned = [finding for finding in report.findings if finding.severity == "warning" and finding.code not in _TOLD]
+    for finding in warned:
+        say(f"data: warning [{finding.code}] {finding.text}")
+    if warned:
         say(f'data: "seq2x check {data.paths[0]}" shows the lines')
 
 
@@ -172,8 +175,7 @@ class _Source:
             self.count = len(self._merged)
         else:
             self.count = sum(1 for _ in self._read(paths, self.columns, notes))
-        for line in notes.lines():
-            say(f"data: {line}")
+        _tell(notes, "data", say)
         if not self.count:
             raise DataError(str(paths[0]), "no examples", "pairs of a source and a target", notes.summary())
 
@@ -188,8 +190,7 @@ class _Source:
         columns = sniff(paths, self.settings.format, self.settings.columns, max_line_bytes=self.settings.max_line_bytes)
         notes = Notes()
         found = list(self._read(paths, columns, notes))
-        for line in notes.lines():
-            self._say(f"valid: {line}")
+        _tell(notes, "valid", self._say)
         if not found:
             raise DataError(paths[0], "no examples", "pairs of a source and a target", notes.summary())
         return merge(found) if self._merged is not None else found
@@ -305,6 +306,7 @@ def _write_stores(
         try:
             store = open_store(place, key)
             deque(watched, 0)  # of what was prepared before it is to be known, too
+            store.note_set_aside(notes, part, limits[0])
         except FolderError:
             store = write_store(place, watched, *codecs, *limits, key=key, notes=notes, name=part)
         lines = [
@@ -312,12 +314,21 @@ def _write_stores(
             for side, one in zip(("source", "target"), unknowns, strict=True)
             for line in one.lines(side, always=True)
         ]
-        for line in (*notes.lines(), *lines):
+        _tell(notes, part, say, len(store) + store.set_aside)
+        for line in lines:
             say(f"{part}: {line}")
         tokens = int(np.sum(store.target_lengths, dtype=np.int64))
         say(f"{part}: {len(store):,} pairs, {tokens:,} target tokens")
         stores[part] = store
     return stores["train"], stores["valid"]
+
+
+def _tell(notes: Notes, part: str, say: Callable[[str], None], pairs: int | None = None) -> None:
+    """What was noticed on the way; as a warning, how many pairs (of `pairs`) are not used, and why."""
+    for line in notes.lines(without=LOST):
+        say(f"{part}: {line}")
+    if lost := notes.lost(pairs):
+        say(f"{part}: warning: {lost}")
 
 
 def _watched(examples: Iterable[Example], source: Unknowns, target: Unknowns) -> Iterator[Example]:

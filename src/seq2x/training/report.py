@@ -12,7 +12,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from seq2x.settings import Settings, resolve
 from seq2x.strict_json import parse_json
 from seq2x.training.final import TEST_FILE
 from seq2x.training.judge import FEW
-from seq2x.training.log import duration, read_metrics
+from seq2x.training.log import duration, read_metrics, warnings_in
 from seq2x.training.page import details, number, page, prose, section, table, visible
 
 __all__ = ["write_report"]
@@ -67,6 +67,7 @@ def write_report(folder: Path) -> None:
     """Write `folder/report.html` from what stands in `folder`, in one rename. Raises `OSError`."""
     run = _read(folder)
     parts = [
+        ("warnings", "Warnings", _list(warnings_in(run.log))),
         ("test", "On the test set", _test(run)),
         ("curves", "Curves", _curves(run)),
         ("examples", "The same examples at each validation", _examples(run)),
@@ -395,9 +396,9 @@ def _machine(run: _Run) -> str:
 
 def _log(run: _Run) -> str:
     """The lines of `log.txt` before the first validation: the data, the plan, the probe."""
-    lines = []
-    for line in run.log.splitlines():
-        if line.startswith("step "):
-            break
-        lines.append(f"<li>{prose(line)}</li>")
-    return details("About the data, the plan and the model", f"<ul>{''.join(lines[:200])}</ul>") if lines else ""
+    lines = list(takewhile(lambda line: not line.startswith("step "), run.log.splitlines()))
+    return details("About the data, the plan and the model", _list(lines[:200])) if lines else ""
+
+
+def _list(lines: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{prose(line)}</li>' for line in lines)}</ul>" if lines else ""
