@@ -256,6 +256,20 @@ def test_b15_validation_that_was_trained_on(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("options", "said"), [([], "3 of 5"), (["--lower"], "4 of 5"), (["--units", "word", "--lower"], "5 of 5")]
+)
+def test_validation_is_compared_as_the_model_reads_it(tmp_path, options, said):
+    """By the rules of the run: Unicode form, case, blanks."""
+    rows = [("cafe\u0301 1", "x"), (" source 1", "ziel 1"), ("source 2", "y"), ("Source 3", "y"), ("source  4", "y")]
+    (tmp_path / "valid.tsv").write_bytes(tsv(rows))
+    (tmp_path / "x.tsv").write_bytes(GOOD + tsv([("caf\u00e9 1", "X")]))
+    line = ["train", tmp_path / "x.tsv", "--valid", tmp_path / "valid.tsv", "--out", tmp_path / "run", *TINY, *options]
+    same = 2 if options else 1  # "ziel 1"; "X" where it is lower-cased
+    ended = accepted(line, f"valid: warning: {said} sources of {tmp_path}/valid.tsv occur", f"({same} with the same")
+    assert "--test" in ended.err
+
+
+@pytest.mark.parametrize(
     ("rows", "said"),
     [
         ([*good(20), *((f"x{n}", "same") for n in range(20))], "have the same target"),

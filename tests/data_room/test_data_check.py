@@ -225,6 +225,17 @@ def test_overlap(tmp_path):
     assert check([train], test=[tmp_path / "none.tsv"]).exit_code == 3
 
 
+def test_overlap_is_of_what_a_model_reads(tmp_path):
+    """Another Unicode form and blanks at the ends make no other line."""
+    rows = [[f"source {i}", f"target {i}"] for i in range(50)]
+    train = write(tmp_path, to_bytes([*rows, ["cafe\u0301 ", "na\u00efve"]]))
+    rows = [["caf\u00e9", " nai\u0308ve"], [" caf\u00e9", "x"], ["Caf\u00e9", "x"]]
+    test = write(tmp_path, to_bytes(rows), "test.tsv")
+    (finding,) = [f for f in check(train, test=test).findings if f.code == "overlap"]
+    assert finding.text.startswith("2 of 3 sources") and "(1 with the same target)" in finding.text
+    assert [place.line for place in finding.places] == [1, 2]
+
+
 def test_one_test_file_is_not_a_list_of_letters(tmp_path):
     train = write(tmp_path, "".join(f"source {i}\ttarget {i}\n" for i in range(50)))
     test = write(tmp_path, "source 3\tx\nother\ty\n", "test.tsv")

@@ -3,6 +3,7 @@
 import pytest
 
 from seq2x.codecs.text import TextCodec
+from seq2x.data.overlap import fingerprint
 from seq2x.errors import FolderError
 from seq2x.tasks.seen import Seen
 from seq2x.types import Example
@@ -61,9 +62,7 @@ def test_each_side_is_read_as_its_own_codec_does():
 
 
 def test_a_record_of_the_first_version_holds_texts_as_they_stood():
-    from seq2x.tasks.seen import _print
-
-    data = first_version(1, _print("The Cat"), _print("The Cat\0x"))
+    data = first_version(1, fingerprint("The Cat"), fingerprint("The Cat\0x"))
     seen = Seen.from_bytes(data, "seen.bin", codecs(lower=True))
     assert seen.count([Example("The Cat", ("x",), 1)]) == (1, 1)
     assert seen.count([Example("the cat", ("x",), 1)]) == (0, 0)

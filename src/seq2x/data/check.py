@@ -3,8 +3,8 @@
     report = check("pairs.tsv", test="test.tsv", fix="clean.tsv")
     for line in report.lines(): print(line)
 
-The texts are read once and forgotten (62 bytes stay for each pair), and a second time up to the last line
-that is quoted.
+The texts are read once and forgotten (62 bytes stay for each pair, 78 with `test`), and a second time up to the
+last line that is quoted.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from typing import Literal
 import numpy as np
 
 from seq2x.data.columns import Columns
-from seq2x.data.corpus_rules import CORPUS_RULES, Corpus, Draft, text_hash
+from seq2x.data.corpus_rules import CORPUS_RULES, Corpus, Draft
 from seq2x.data.fix import fix as write_clean
 from seq2x.data.fix import targets
 from seq2x.data.line_rules import RULES, Pairs, Tally
 from seq2x.data.lines import MAX_LINE_BYTES, BadUtf8, PathLike, display, iter_lines
 from seq2x.data.notes import Notes
+from seq2x.data.overlap import Fingerprints
 from seq2x.data.portions import portions
 from seq2x.data.read_error import ReadError
 from seq2x.data.readers import groups, read
@@ -52,7 +53,8 @@ def check(
 ) -> Report:
     """Everything worth knowing about the pairs in `paths` (one file, or several).
 
-    `test` is a second set, one file or several: which of its sources occur in `paths`? `fix` writes a clean copy there,
+    `test` is a second set, one file or several: which of its sources occur in `paths`, whatever their Unicode form and
+    the blanks at their ends? `fix` writes a clean copy there,
     and what was done to `FIX.log` (see `seq2x.data.fix`); what came of it is `Report.fixed`. `allow`: codes of errors
     that judge data which can be read (`seq2x.settings.ALLOWABLE`); those are warnings then.
 
@@ -67,11 +69,12 @@ def check(
         found = sniff(paths, format, columns, max_line_bytes=max_line_bytes)
     except ReadError as error:
         return Report(files, findings=(_unreadable(error),))
-    survey = _Survey(found, on_bad_utf8, max_line_bytes, (max_source_length, max_target_length))
+    prints = Fingerprints() if tests else None
+    survey = _Survey(found, on_bad_utf8, max_line_bytes, (max_source_length, max_target_length), prints)
     survey.read(paths)
     findings = [*_judged(survey.findings(paths), allowed)]
-    if tests:
-        findings += _overlap(survey.corpus, tests, format, columns, max_line_bytes)
+    if prints is not None:
+        findings += _overlap(prints, tests, format, columns, max_line_bytes)
     fixed = None
     if places is not None:
         fixed = write_clean(paths, *places, format=format, columns=columns, max_line_bytes=max_line_bytes)
@@ -109,7 +112,15 @@ def _unreadable(error: ReadError) -> Finding:
 class _Survey:
     """One pass over the pairs."""
 
-    def __init__(self, columns: Columns, on_bad_utf8: BadUtf8, max_line_bytes: int, limits: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        columns: Columns,
+        on_bad_utf8: BadUtf8,
+        max_line_bytes: int,
+        limits: tuple[int, int],
+        prints: Fingerprints | None,
+    ) -> None:
+        self.prints = prints
         self.columns, self.on_bad_utf8, self.max_line_bytes, self.limits = columns, on_bad_utf8, max_line_bytes, limits
         self.corpus, self.notes = Corpus(), Notes()
         self.worst = [Worst() for _ in RULES]
@@ -141,6 +152,8 @@ class _Survey:
             first.append(error)
 
     def _add(self, file: int, examples: list[Example]) -> None:
+        if self.prints is not None:
+            self.prints.add(examples)
         rows = [(e.source, target, e.line) for e in examples for target in dict.fromkeys(e.targets)]
         pairs = Pairs([source for source, _, _ in rows], [target for _, target, _ in rows], *self.limits)
         numbers = [line for _, _, line in rows]
@@ -239,15 +252,13 @@ def _quotes(paths: Sequence[PathLike], columns: Columns, wanted: set[tuple[int, 
 
 
 def _overlap(
-    corpus: Corpus,
+    known: Fingerprints,
     against: Sequence[PathLike],
     format: Literal["auto", "tsv", "lines", "jsonl"],
     columns: str,
     limit: int,
 ) -> Iterator[Finding]:
     """Sources of a second set that occur in the first."""
-    known_sources = np.unique(corpus["source"])
-    known_pairs = np.unique(corpus["source"] ^ (corpus["target"] << np.uint64(1)))
     try:
         found = sniff(against, format, columns, max_line_bytes=limit)
         places: list[Place] = []
@@ -255,12 +266,11 @@ def _overlap(
         for group in groups(against, found):
             for example in read(group, found, max_line_bytes=limit):
                 total += 1
-                source = text_hash(example.source)
-                if not _holds(known_sources, source):
+                source, pair = known.holds(example)
+                same += pair
+                if not source:
                     continue
                 count += 1
-                pairs = [source ^ (text_hash(target) << 1 & (1 << 64) - 1) for target in example.targets]
-                same += any(_holds(known_pairs, pair) for pair in pairs)
                 if len(places) < WORST:
                     places.append(Place(display(group[0]), example.line, example.source[:500]))
     except ReadError as error:
@@ -270,8 +280,3 @@ def _overlap(
         names = ", ".join(map(display, against))
         text = f"{count:,} of {total:,} sources of {names} occur in the data ({same:,} with the same target)"
         yield Finding("overlap", "warning", count, text, "scores on them measure memory", tuple(places))
-
-
-def _holds(ordered: np.ndarray[tuple[int], np.dtype[np.uint64]], value: int) -> bool:
-    place = int(np.searchsorted(ordered, np.uint64(value)))
-    return place < len(ordered) and int(ordered[place]) == value

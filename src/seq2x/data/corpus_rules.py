@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,9 +15,10 @@ import numpy.typing as npt
 from seq2x.data.alignment import Slip, find_shift, find_unrelated, pair_cost, signature
 from seq2x.data.characters import SCRIPTS, Counts, Kind
 from seq2x.data.line_rules import Pairs
+from seq2x.data.overlap import fingerprint
 from seq2x.data.report import WORST, Severity
 
-__all__ = ["CORPUS_RULES", "Corpus", "Draft", "text_hash"]
+__all__ = ["CORPUS_RULES", "Corpus", "Draft"]
 
 _Array: TypeAlias = npt.NDArray[Any]
 
@@ -40,11 +40,6 @@ _OFTEN = 5  # times that a text occurs before its share says anything: each of f
 _MANY_SCRIPTS = 5  # no language is written in so many, and no accident brings in so many, each of them often
 
 
-def text_hash(text: str) -> int:
-    """64 bits of a text; two texts of a million share one with a probability of 3e-8."""
-    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
-
-
 class Corpus:
     """Arrays `[pairs]`: `file`, `line`, hashes, lengths in characters, word signatures, the script of most letters
     (0: none) and a bit for each that occurs."""
@@ -63,8 +58,8 @@ class Corpus:
         values: dict[str, _Array] = {
             "file": np.full(n, file, np.int32),
             "line": np.asarray(lines, np.int64),
-            "source": np.fromiter(map(text_hash, pairs.sources), np.uint64, n),
-            "target": np.fromiter(map(text_hash, pairs.targets), np.uint64, n),
+            "source": np.fromiter(map(fingerprint, pairs.sources), np.uint64, n),
+            "target": np.fromiter(map(fingerprint, pairs.targets), np.uint64, n),
             "source_length": pairs.source_kinds.sum(1, dtype=np.int32),
             "target_length": pairs.target_kinds.sum(1, dtype=np.int32),
             "source_bits": np.fromiter(map(signature, pairs.sources), np.uint64, n),

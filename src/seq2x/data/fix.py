@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from seq2x.data.clean_copy import Form, write_copy
 from seq2x.data.columns import Columns
-from seq2x.data.corpus_rules import text_hash
 from seq2x.data.lines import MAX_LINE_BYTES, PathLike, display, in_one_line, iter_lines
 from seq2x.data.notes import Notes
+from seq2x.data.overlap import fingerprint
 from seq2x.data.read_error import ReadError
 from seq2x.data.readers import groups, read
 from seq2x.data.records import parse_record
@@ -143,7 +143,7 @@ def _pairs(
 
 def _repeats(paths: Sequence[PathLike], columns: Columns, limit: int) -> npt.NDArray[np.bool_]:
     """`[examples]`: true for an example that repeats an earlier one; all false where that is common."""
-    hashes = np.fromiter((text_hash(_identity(example)) for _, example in _pairs(paths, columns, limit)), np.uint64)
+    hashes = np.fromiter((fingerprint(_identity(example)) for _, example in _pairs(paths, columns, limit)), np.uint64)
     _, first = np.unique(hashes, return_index=True)
     repeats = np.ones(len(hashes), np.bool_)
     repeats[first] = False

@@ -101,9 +101,11 @@ def prepare(
     torch.manual_seed(seed_of(settings.seed, 0, 0, "init"))
     model = parent.model(shape) if parent else build(shape)
     about = About.of(settings, shape, looked.fit.metrics[0], _length_ratio(store))
-    seen = Seen.of(train(), (source_codec, target_codec)).to_bytes()
+    seen = Seen.of(train(), (source_codec, target_codec))
+    if settings.valid:
+        _say_overlap(seen, valid, paths, several(settings.valid), say)
     task = Generate(source_codec, target_codec, model, about)
-    return Prepared(task, store, held_out, settings, reasons, {SEEN_FILE: seen})
+    return Prepared(task, store, held_out, settings, reasons, {SEEN_FILE: seen.to_bytes()})
 
 
 def stored(
@@ -139,7 +141,6 @@ def _check(data: _Source, say: Callable[[str], None]) -> None:
         data.paths,
         format=settings.format,
         columns=settings.columns,
-        test=several(settings.valid),
         max_source_length=settings.max_source_length,
         max_target_length=settings.max_target_length,
         on_bad_utf8=settings.on_bad_utf8,
@@ -158,6 +159,18 @@ def _check(data: _Source, say: Callable[[str], None]) -> None:
         say(f"data: warning [{finding.code}] {finding.text}")
     if warned:
         say(f'data: "seq2x check {data.paths[0]}" shows the lines')
+
+
+def _say_overlap(
+    seen: Seen, valid: Sequence[Example], paths: Sequence[str], named: Sequence[str], say: Callable[[str], None]
+) -> None:
+    """A warning if validation would praise memory: how many of the sources in the files `named` are trained on."""
+    sources, pairs = seen.count(valid)
+    if sources:
+        found = f"{sources:,} of {len(valid):,} sources of {', '.join(named)} occur in the data"
+        say(f"valid: warning: {found} ({pairs:,} with the same target): scores on them measure memory")
+        tests = " ".join(f"--test {name}" for name in named)
+        say(f'valid: "seq2x check {" ".join(paths)} {tests}" shows the lines')
 
 
 class _Source:
