@@ -67,8 +67,17 @@ def _facts() -> dict[str, str]:
         "libraries": ", ".join(f"{name} {_version(name)}" for name in _NEEDED),
         "devices": ", ".join(["cpu", *(f"cuda:{i} {name}" for i, name in enumerate(cuda))]),
         "processor": f"{_cores()} cores usable, {torch.get_num_threads()} threads, {_kernels()}",
+        "decoding": _engine(),
         "memory": _memory(),
     }
+
+
+def _engine() -> str:
+    """Which engine decodes on this machine's processor, and why."""
+    from seq2x.engine import library
+
+    found = library.find()
+    return f"torch: {found.why}" if found.functions is None else f"native, {found.why}"
 
 
 def _version(name: str) -> str:

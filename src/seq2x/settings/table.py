@@ -217,6 +217,12 @@ class Settings:
     # --- machine
     device: str = _setting("auto", "machine", "auto, cpu, cuda or cuda:N", harmless=True)
     threads: _Threads = _setting(0, "machine", "CPU threads, 1,024 at most; 0: all", harmless=True)
+    backend: Literal["auto", "torch", "native"] = _setting(
+        "auto",
+        "machine",
+        "what decodes; auto: native where it can run the model (see doctor), else torch",
+        harmless=True,
+    )
     batch_size: _Count = _setting(64, "machine", "sentences decoded together", harmless=True)
     window: _Count = _setting(4096, "machine", "records that predict reads ahead at most", harmless=True)
     invariant: bool = _setting(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from seq2x.codecs.text import TextCodec
+from seq2x.engine import Engine
 from seq2x.errors import Seq2xError, UsageError
 from seq2x.search import Ensemble, Rules, Sampling, limits, sample, search
 from seq2x.settings import Settings
@@ -36,9 +37,14 @@ class Request(NamedTuple):
 
 
 def decode(
-    members: Sequence[Generate], batch: Sequence[Request], settings: Settings, want: Want, forbidden: tuple[int, ...]
+    members: Sequence[Generate],
+    engines: Sequence[Engine],
+    batch: Sequence[Request],
+    settings: Settings,
+    want: Want,
+    forbidden: tuple[int, ...],
 ) -> list[Prediction]:
-    """The outputs of `members`, which decide together, for a batch that is searched at once.
+    """The outputs of `members`, which decide together, each with its engine, for a batch that is searched at once.
 
     Raises `UsageError` for a prefix that does not fit the limit, `DivergedError` for numbers that are none; both name
     the input by its place in the call.
@@ -50,7 +56,7 @@ def decode(
         if len(request.prefix) > limit:
             long = f"a prefix of {len(request.prefix):,} symbols"
             raise UsageError(_place(request), long, f"at most the limit of {limit:,}", row=request.row)
-    decoder, memory = _together(members, [request.source for request in batch])
+    decoder, memory = _together(members, engines, [request.source for request in batch])
     try:
         if settings.sample:
             keys = np.array([request.source.key for request in batch], np.int64)
@@ -103,15 +109,15 @@ def _limits(
     )
 
 
-def _together(members: Sequence[Generate], sources: Sequence[Source]) -> tuple[Decoder, Any]:
+def _together(
+    members: Sequence[Generate], engines: Sequence[Engine], sources: Sequence[Source]
+) -> tuple[Decoder, Any]:
     """The decoder that search drives, and its memory: one model alone, or all as one, each with its own symbols."""
     memories = [
-        member.model.encode(padded([source.ids[number] for source in sources], member.device))
-        for number, member in enumerate(members)
+        engine.encode(padded([source.ids[number] for source in sources], member.device))
+        for number, (member, engine) in enumerate(zip(members, engines, strict=True))
     ]
-    if len(members) == 1:
-        return members[0].model, memories[0]
-    return Ensemble([member.model for member in members]), memories
+    return (engines[0], memories[0]) if len(members) == 1 else (Ensemble(engines), memories)
 
 
 def _sampling(settings: Settings, forbidden: tuple[int, ...]) -> Sampling:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from seq2x.codecs.text import TextCodec
+from seq2x.engine import Chosen
 from seq2x.errors import DataError, FolderError, Seq2xError
 from seq2x.models import EncoderDecoder, build
 from seq2x.objectives.likelihood import Likelihood
@@ -53,6 +54,7 @@ class Generate:
     ) -> None:
         self.source_codec, self.target_codec = source_codec, target_codec
         self.model, self.about, self.team = model, about, tuple(team)
+        self.engine = Chosen(model)  # what decodes with the model's weights: `engine(backend)`
 
     @property
     def device(self) -> torch.device:
@@ -101,9 +103,10 @@ class Generate:
         parts = [requests[begin : begin + size] for begin in range(0, len(requests), size)]
 
         def work(part: Sequence[Request]) -> list[Prediction]:
-            return halving(lambda some: self._decode_batch(some, settings, want, forbidden), part)
+            return halving(lambda some: decode(self.members, engines, some, settings, want, forbidden), part)
 
         with _evaluating(self.members):
+            engines = [member.engine(settings.backend) for member in self.members]
             found = in_order(work, parts, self.device, settings.invariant)
         for request, result in zip(requests, chain.from_iterable(found), strict=True):
             results[request.row] = result
@@ -208,11 +211,6 @@ class Generate:
             if not source.blank:
                 requests.append(Request(row, source, cut[prefix]))
         return requests
-
-    def _decode_batch(
-        self, batch: Sequence[Request], settings: Settings, want: Want, forbidden: tuple[int, ...]
-    ) -> list[Prediction]:
-        return decode(self.members, batch, settings, want, forbidden)
 
 
 def objective(settings: Settings) -> Objective:

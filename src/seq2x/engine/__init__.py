@@ -1,0 +1,61 @@
+"""The same model made fast for decoding: backends behind one protocol, `seq2x.types.Decoder` with an `encode`.
+
+`torch` is the model itself, always there, on any device. `native` is fp32 on a processor: see `native.cpp`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+
+from seq2x.errors import UsageError
+from seq2x.models import EncoderDecoder
+from seq2x.types import Decoder, Padded
+
+__all__ = ["Chosen", "Engine", "choose"]
+
+
+class Engine(Decoder, Protocol):
+    """A decoder that reads its own sources."""
+
+    def encode(self, source: Padded) -> Any:
+        """The memory that `start` takes."""
+        ...
+
+
+def choose(model: EncoderDecoder, backend: str = "auto") -> Engine:
+    """The engine to decode `model` with, its weights as they are now.
+
+    auto: native where it can run this model, else torch. Raises `UsageError` where native is wanted and not to be had.
+    """
+    if backend == "torch":
+        return model
+    from . import library
+    from .packing import Packed, suits
+
+    why = suits(model)
+    found = library.find() if not why else None
+    if found is None or found.functions is None:
+        if backend == "native":
+            raise UsageError("backend", f"native: {why or (found.why if found else '')}", "torch, or auto")
+        return model
+    from .native import NativeModel
+
+    return NativeModel(Packed(model, found.panel), found.functions, torch.get_num_threads)
+
+
+class Chosen:
+    """The engine of one model, chosen anew only where its weights may have changed since."""
+
+    def __init__(self, model: EncoderDecoder) -> None:
+        self._model, self._engines = model, dict[str, tuple[object, Engine]]()
+
+    def __call__(self, backend: str) -> Engine:
+        """See `choose`."""
+        weights = [*self._model.parameters(), *self._model.buffers()]
+        stamp = [(weight.data_ptr(), weight._version, weight.requires_grad) for weight in weights]
+        frozen = not any(weight.requires_grad for weight in weights)  # an optimiser may go around the count of versions
+        if not frozen or self._engines.get(backend, (None,))[0] != stamp:
+            self._engines[backend] = stamp, choose(self._model, backend)
+        return self._engines[backend][1]
