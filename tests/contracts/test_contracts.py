@@ -1,6 +1,11 @@
-"""CONTRACTS x every model: a pairwise sample always, the full product of options in the slow tests."""
+"""CONTRACTS x every model: of a pairwise sample every contract takes a third always, another one than its neighbours;
+the whole sample and the full product of options are slow tests.
+"""
+
+from collections.abc import Iterator
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from seq2x.models import DECODERS, ENCODERS, ModelShape
 
@@ -8,6 +13,7 @@ from .shapes import OPTIONS, name_of, product, sample
 from .table import CONTRACTS, Contract, Exempt
 
 SAMPLE = sample()
+TURNS = 3
 SLOW_PART = 37  # every how manyth recurrent shape of the full product is taken; prime, so that every option varies
 
 
@@ -18,10 +24,29 @@ def _hold(contract: Contract, shape: ModelShape) -> None:
         pytest.skip(str(exempt))
 
 
-@pytest.mark.parametrize("shape", SAMPLE, ids=name_of)
-@pytest.mark.parametrize("contract", CONTRACTS.values(), ids=CONTRACTS)
+def _cases() -> Iterator[ParameterSet]:
+    """Every contract with every shape of the sample; two of three are slow."""
+    for turn, (name, contract) in enumerate(CONTRACTS.items()):
+        for number, shape in enumerate(SAMPLE):
+            marks = [] if (turn + number) % TURNS == 0 else [pytest.mark.slow]
+            yield pytest.param(contract, shape, marks=marks, id=f"{name}-{name_of(shape)}")
+
+
+@pytest.mark.parametrize(("contract", "shape"), list(_cases()))
 def test_contract(contract: Contract, shape: ModelShape) -> None:
     _hold(contract, shape)
+
+
+def test_every_contract_meets_every_kind_and_every_shape_some_contracts() -> None:
+    met = {
+        (turn, number)
+        for turn in range(len(CONTRACTS))
+        for number in range(len(SAMPLE))
+        if (turn + number) % TURNS == 0
+    }
+    for turn in range(len(CONTRACTS)):
+        assert {SAMPLE[number].kind for other, number in met if other == turn} == set(ENCODERS)
+    assert {number for _, number in met} == set(range(len(SAMPLE)))
 
 
 def test_every_kind_is_sampled_in_every_value_of_its_options() -> None:
