@@ -124,6 +124,28 @@ def test_a_failure_of_rank_0_is_said_once(tmp_path):
             assert leader[1].count("error[") == 1 and other[1] == "", (leader, other)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["trian", "x.tsv"],
+        ["train", "x.tsv", "--learnign-rate", "1"],
+        ["train", "--layers"],
+        ["train", "x.tsv", "--set", "layers"],
+        ["train", "x.tsv", "--layers", "many"],
+    ],
+)
+def test_a_wrong_command_line_is_said_by_rank_0(monkeypatch, capsys, line):
+    """Before the ranks have met. Where the environment is none of torchrun's, nobody is silent."""
+    said = {}
+    for world in (("2", "0"), ("2", "1"), ("", "1"), ("2", "x")):
+        for name, value in zip(("WORLD_SIZE", "RANK"), world, strict=True):
+            monkeypatch.setenv(name, value)
+        assert main(line) == 2
+        said[world] = capsys.readouterr()
+    assert said.pop(("2", "1")) == ("", "")
+    assert all(out == "" and err.startswith("error[2] ") for out, err in said.values())
+
+
 FAILS = """
 import sys
 from seq2x.errors import OutOfMemory, PeerFailed

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import signal
 import sys
@@ -17,6 +18,7 @@ from types import ModuleType
 from seq2x.allocator import keep_memory
 from seq2x.cli import check, compare, demo, doctor, evaluate, info, predict, score, streams, train
 from seq2x.cli.parser import Parser, add_common, reject_unknown
+from seq2x.cli.ranks import one_voice
 from seq2x.errors import DeviceError, OutOfMemory, PeerFailed, Seq2xError, StorageError, UsageError, nearest
 
 __all__ = ["COMMANDS", "build_parser", "main"]
@@ -89,6 +91,16 @@ def _dispatch(arguments: list[str]) -> int:
 
         streams.write(f"seq2x {__version__}\n")
         return 0
+    with one_voice():
+        name, known = _parsed(arguments)
+    if name in _COMPUTING:
+        keep_memory()
+    code: int = COMMANDS[name].run(known)
+    return code
+
+
+def _parsed(arguments: list[str]) -> tuple[str, argparse.Namespace]:
+    """(the command, what the words after it say). Raises `UsageError`."""
     name = arguments[0]
     if name not in COMMANDS:
         raise UsageError("seq2x", f'no command "{name}"', todo=nearest(name, COMMANDS))
@@ -98,10 +110,7 @@ def _dispatch(arguments: list[str]) -> int:
     known, rest = parser.parse_anywhere(arguments[1:])
     if rest:
         raise UsageError(f"seq2x {name}", f'unexpected "{rest[0]}"', todo=f'"seq2x {name} --help" shows what there is')
-    if name in _COMPUTING:
-        keep_memory()
-    code: int = COMMANDS[name].run(known)
-    return code
+    return name, known
 
 
 def _takers(grammar: Parser) -> dict[str, list[str]]:

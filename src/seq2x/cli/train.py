@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from seq2x.cli import streams
 from seq2x.cli.parser import Parser, add_settings, given
+from seq2x.cli.ranks import one_voice
 
 if TYPE_CHECKING:
     from seq2x.training import RunInfo
@@ -39,11 +40,13 @@ def run(arguments: argparse.Namespace) -> int:
     from seq2x.training import train
     from seq2x.training.distributed import place
 
+    with one_voice():
+        settings = given(arguments, "train")
     info = train(
         arguments.files,
         out=arguments.out,
         test=arguments.test,
-        settings=given(arguments, "train"),
+        settings=settings,
         restart=arguments.restart,
         allow_change=arguments.allow_change,
         from_run=arguments.parent,
