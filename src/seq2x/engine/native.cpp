@@ -29,7 +29,7 @@ constexpr int LANES = 4, ROWS = 4;
 #endif
 constexpr int64_t PANEL = 2 * LANES;
 constexpr int64_t PART = 128;          // terms of a sum that are added one after the other
-constexpr int64_t CACHED = 64 * 1024;  // floats of rows that a product keeps close: half of a second-level cache
+constexpr int64_t CACHED = 48 * 1024;  // floats that a product keeps close: half of a second-level cache
 constexpr float NEVER = -std::numeric_limits<float>::infinity();
 
 typedef float Vector __attribute__((vector_size(4 * LANES)));
@@ -164,6 +164,7 @@ namespace {
 template <int R>
 inline void tile(const float* x, int64_t stride, const float* panel, int64_t in, Vector (&sums)[R][2]) {
     for (int64_t k = 0; k < in; ++k, panel += PANEL) {
+        __builtin_prefetch(panel + 16 * PANEL);  // the hardware stops at the end of each page
         const Vector left = load(panel), right = load(panel + LANES);
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r) {
@@ -220,39 +221,47 @@ inline void put_panel(float* to, Vector left, Vector right, int64_t n) {
 
 inline int64_t panels(int64_t out) { return (out + PANEL - 1) / PANEL; }
 
+// `put(row, panel, left, right)` takes the sums of every row and panel of a matrix. Panels are taken in groups that stay in
+// the second-level cache; a tile of rows meets all panels of a group before the next tile comes, so that it is read, and
+// what is made of it is written, in one place.
+template <typename Put>
+void product(const float* x, int64_t rows, const Linear& l, int threads, Put put) {
+    const int64_t count = panels(l.out);
+    int64_t group = std::max<int64_t>(1, CACHED / (l.in * PANEL));
+    if (threads > 1) group = std::max<int64_t>(1, std::min(group, count / (2 * threads)));
+#pragma omp parallel for num_threads(threads) if (threads > 1)
+    for (int64_t first = 0; first < count; first += group) {
+        const int64_t last = std::min(count, first + group);
+        for (int64_t row = 0; row < rows; row += ROWS)
+            for (int64_t p = first; p < last; ++p)
+                product(x + row * l.in, l.in, std::min<int64_t>(ROWS, rows - row), l.weight + p * l.in * PANEL, l.in,
+                        [&](int64_t r, Vector a, Vector b) { put(row + r, p, a, b); });
+    }
+}
+
 // y = W x + b [+ y], or ReLU of it: `x` [rows, in], `y` [rows, out].
 enum After { SET, RELU, ADD };
 void linear(const Linear& l, const float* x, int64_t rows, float* y, After after, int threads) {
-    const int64_t most = std::max<int64_t>(ROWS, CACHED / l.in / ROWS * ROWS);
-    for (int64_t first = 0; first < rows; first += most) {
-        const int64_t count = std::min(most, rows - first);
-        const float* from = x + first * l.in;
-        float* to = y + first * l.out;
-#pragma omp parallel for num_threads(threads) if (threads > 1)
-        for (int64_t p = 0; p < panels(l.out); ++p) {
-            const int64_t column = p * PANEL, n = std::min(PANEL, l.out - column);
-            const Vector left = load(l.bias + column), right = load(l.bias + column + LANES);
-            product(from, l.in, count, l.weight + p * l.in * PANEL, l.in, [&](int64_t row, Vector a, Vector b) {
-                float* here = to + row * l.out + column;
-                a += left;
-                b += right;
-                if (after == RELU) {
-                    a = a < 0.0f ? Vector{} : a;
-                    b = b < 0.0f ? Vector{} : b;
-                }
-                if (after == ADD && n == PANEL) {
-                    a += load(here);
-                    b += load(here + LANES);
-                } else if (after == ADD) {
-                    float old[PANEL] = {};
-                    std::memcpy(old, here, n * sizeof(float));
-                    a += load(old);
-                    b += load(old + LANES);
-                }
-                put_panel(here, a, b, n);
-            });
+    product(x, rows, l, threads, [&](int64_t row, int64_t p, Vector a, Vector b) {
+        const int64_t column = p * PANEL, n = std::min(PANEL, l.out - column);
+        float* here = y + row * l.out + column;
+        a += load(l.bias + column);
+        b += load(l.bias + column + LANES);
+        if (after == RELU) {
+            a = a < 0.0f ? Vector{} : a;
+            b = b < 0.0f ? Vector{} : b;
         }
-    }
+        if (after == ADD && n == PANEL) {
+            a += load(here);
+            b += load(here + LANES);
+        } else if (after == ADD) {
+            float old[PANEL] = {};
+            std::memcpy(old, here, n * sizeof(float));
+            a += load(old);
+            b += load(old + LANES);
+        }
+        put_panel(here, a, b, n);
+    });
 }
 
 void normalise(const Norm& norm, const float* x, int64_t rows, int64_t width, float* y) {
@@ -479,13 +488,11 @@ struct Work {  // what `best_of` and `everything` have in common
     int64_t logits(int64_t chunk, float* to) const {
         const Linear& l = s.output;
         const int64_t begin = chunk * CHUNK, count = std::min(CHUNK, l.out - begin);
-        for (int64_t column = 0; column < count; column += PANEL) {
-            const Vector left = load(l.bias + begin + column), right = load(l.bias + begin + column + LANES);
-            product(hidden, l.in, rows, l.weight + (begin + column) * l.in, l.in, [&](int64_t row, Vector a, Vector b) {
-                store(to + row * CHUNK + column, a + left);
-                store(to + row * CHUNK + column + LANES, b + right);
-            });
-        }
+        const Linear part = {l.weight + begin * l.in, l.bias + begin, l.in, count};
+        product(hidden, rows, part, 1, [&](int64_t row, int64_t p, Vector a, Vector b) {
+            store(to + row * CHUNK + p * PANEL, a + load(part.bias + p * PANEL));
+            store(to + row * CHUNK + p * PANEL + LANES, b + load(part.bias + p * PANEL + LANES));
+        });
         const int64_t whole = panels(count) * PANEL;
         for (int64_t row = 0; row < rows && whole > count; ++row)
             std::fill(to + row * CHUNK + count, to + row * CHUNK + whole, NEVER);

@@ -119,25 +119,40 @@ class NativeModel:
     def step(self, previous: Array, origin: Array, state: NativeState) -> tuple[NativeAnswer, NativeState]:
         """Row n continues row `origin[n]` with symbol `previous[n]` (both `[N]`). Raises `MemoryError`."""
         symbols = np.ascontiguousarray(to_numpy(previous), np.int64)
-        rows, position, memory = len(state.place) * state.beams, state.consumed, state.memory
+        rows, position = len(state.place) * state.beams, state.consumed
         if symbols.shape != (rows,):
             raise ValueError(f"{symbols.shape} symbols for {rows} rows")
         _require_ids(symbols, self._packed.decoder.symbols)
         self._packed.reach(target=position + 1)
+        # All beams of a sentence begin alike: their first step is one.
+        alike = (
+            state.beams if position == 0 and (symbols == np.repeat(symbols[:: state.beams], state.beams)).all() else 1
+        )
         state = self._continued(state, to_numpy(origin))
+        hidden, seen = self._run(symbols[::alike].copy(), state, alike)
+        if alike > 1:
+            state.caches[0][:, :, :, 1:alike] = state.caches[0][:, :, :, :1]
+        return NativeAnswer(self, hidden, seen, alike), state
+
+    def _run(self, symbols: Numbers, state: NativeState, alike: int) -> tuple[Numbers, Numbers | None]:
+        """(hidden, attention if wanted) of the last step that `state` has room for, for every `alike`th row.
+
+        Computed as a search with one beam, whose slots are `alike` times as far apart, where they are fewer.
+        """
+        memory = state.memory
         addresses = (ctypes.c_void_p * len(state.caches))(*(cache.ctypes.data for cache in state.caches))
         past = library.Past(
-            rows=rows,
-            beams=state.beams,
-            consumed=position,
+            rows=len(symbols),
+            beams=state.beams // alike,
+            consumed=state.consumed - 1,
             sentences=len(memory.lengths),
-            steps=_STEPS,
+            steps=_STEPS * alike,
             place=state.place.ctypes.data,
-            ancestry=None if state.ancestry is None else state.ancestry.ctypes.data,
+            ancestry=None if state.ancestry is None or alike > 1 else state.ancestry.ctypes.data,
             caches=ctypes.addressof(addresses),
         )
-        hidden = np.empty((rows, self._width), np.float32)
-        seen = np.zeros((rows, int(memory.lengths.max())), np.float32) if "attention" in state.want else None
+        hidden = np.empty((len(symbols), self._width), np.float32)
+        seen = np.zeros((len(symbols), int(memory.lengths.max())), np.float32) if "attention" in state.want else None
         self._done(
             self._call.seq2x_step(
                 self._decoder, ctypes.byref(memory.structure), ctypes.byref(past), symbols.ctypes.data,
@@ -145,7 +160,7 @@ class NativeModel:
                 self._threads(),
             )
         )  # fmt: skip
-        return NativeAnswer(self, hidden, seen), state
+        return hidden, seen
 
     def top(self, hidden: Numbers, c: int, forbid: Numbers) -> tuple[Numbers, Numbers]:
         """The `c` best symbols of each row: (log p, ids), both `[N,c]`; `forbid` `[N,F]`, -1 is none."""
@@ -186,27 +201,37 @@ class NativeModel:
 
 
 class NativeAnswer:
-    """An `Answer` (see `seq2x.types`) for `hidden` states `[N,D]`; nothing is computed before it is asked for."""
+    """An `Answer` (see `seq2x.types`) for `hidden` states `[N,D]`; nothing is computed before it is asked for.
 
-    def __init__(self, model: NativeModel, hidden: Numbers, attention: Numbers | None) -> None:
-        self._model, self._hidden, self._attention = model, hidden, attention
+    With `alike` > 1 each row of `hidden`, and of `attention`, stands for so many rows.
+    """
+
+    def __init__(self, model: NativeModel, hidden: Numbers, attention: Numbers | None, alike: int = 1) -> None:
+        self._model, self._hidden, self._attention, self._alike = model, hidden, attention, alike
 
     @property
     def attention(self) -> Numbers | None:
         """`[N,S]` if it was wanted."""
-        return self._attention
+        return None if self._attention is None else self._spread(self._attention)
 
     def top(self, c: int, forbid: Array | None = None, bias: Array | None = None) -> tuple[Numbers, Numbers]:
         """The `c` best symbols of each row: (log p, ids), both `[N,c]`."""
         if bias is not None:
             return Table(self.all()).top(c, forbid, bias)
-        rows = len(self._hidden)
-        none = np.empty((rows, 0), np.int64)
-        return self._model.top(self._hidden, c, none if forbid is None else _forbidden(forbid, rows))
+        rows = len(self._hidden) * self._alike
+        out = np.empty((rows, 0), np.int64) if forbid is None else _forbidden(forbid, rows)
+        few = np.ascontiguousarray(out[:: self._alike])
+        if self._alike > 1 and not (out == self._spread(few)).all():
+            return self._model.top(self._spread(self._hidden), c, out)
+        values, ids = self._model.top(self._hidden, c, few)
+        return self._spread(values), self._spread(ids)
 
     def all(self) -> Numbers:
         """log p of every symbol, `[N,V]`."""
-        return self._model.all(self._hidden)
+        return self._spread(self._model.all(self._hidden))
+
+    def _spread(self, rows: Numbers) -> Numbers:
+        return rows if self._alike == 1 else np.repeat(rows, self._alike, 0)
 
     def of(self, ids: Array) -> Numbers:
         """log p of one symbol of every row."""

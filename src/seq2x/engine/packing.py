@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from .library import Layer, Linear, Norm, Stack
 
 __all__ = ["Packed", "suits"]
 
+_PIECE = 4 << 20  # floats of memory that are asked for at a time
+_LINE = 16  # floats of a cache line, at which every matrix begins
+_T = TypeVar("_T")
 _ACTIVATIONS = {"relu": 0, "gelu": 1, "gated": 2}
 
 
@@ -43,7 +46,7 @@ class Packed:
     """
 
     def __init__(self, model: EncoderDecoder, panel: int) -> None:
-        self._panel, self._kept = panel, list[Any]()
+        self._panel, self._kept, self._room = panel, list[Any](), np.empty(0, np.float32)
         self.model = model
         self.encoder = self._stack(model.encoder)
         self.decoder = self._stack(model.decoder)
@@ -61,13 +64,14 @@ class Packed:
     def _stack(self, module: Any) -> Stack:
         layers = list(module.layers)
         first = layers[0]
+        every = (Layer * len(layers))(*(self._layer(layer) for layer in layers))
         stack = Stack(
             width=module.embedding.width,
             heads=first.attention.heads,
             layers=len(layers),
             pre=int(first.pre),
             activation=_ACTIVATIONS[first.feedforward.activation],
-            layer=self._keep((Layer * len(layers))(*(self._layer(layer) for layer in layers))),
+            layer=ctypes.cast(self._keep(every), ctypes.POINTER(Layer)),
             norm=self._norm(module.norm),
             embedding=self._array(module.embedding.weight),
             symbols=module.embedding.size,
@@ -126,16 +130,24 @@ class Packed:
         whole[:outputs] = weight.detach().numpy()
         offset = np.zeros(panels * self._panel, np.float32)
         offset[:outputs] = bias.detach().numpy()
-        turned = np.ascontiguousarray(whole.reshape(panels, self._panel, inputs).transpose(0, 2, 1))
-        return Linear(weight=self._pointer(turned), bias=self._pointer(offset), inputs=inputs, outputs=outputs)
+        turned = whole.reshape(panels, self._panel, inputs).transpose(0, 2, 1)
+        return Linear(weight=self._copy(turned), bias=self._copy(offset), inputs=inputs, outputs=outputs)
 
     def _array(self, values: Tensor) -> int:
         """Where a copy of `values` is."""
-        return self._pointer(np.array(values.detach().numpy(), np.float32, order="C"))
+        return self._copy(values.detach().numpy())
 
-    def _pointer(self, array: np.ndarray[Any, Any]) -> int:
-        return int(self._keep(array).ctypes.data)
+    def _copy(self, values: np.ndarray[Any, Any]) -> int:
+        """Where a copy of `values` is, in one of a few large pieces of memory: numpy asks the system for large pages
+        there, without which a processor spends as long on finding the weights as on reading them.
+        """
+        if self._room.size < values.size:
+            self._room = self._keep(np.empty(max(_PIECE, values.size + _LINE), np.float32))
+            self._room = self._room[-self._room.ctypes.data % (4 * _LINE) // 4 :]
+        here, self._room = self._room[: values.size], self._room[-(-values.size // _LINE) * _LINE :]
+        here.reshape(values.shape)[...] = values
+        return int(here.ctypes.data)
 
-    def _keep(self, what: Any) -> Any:
+    def _keep(self, what: _T) -> _T:
         self._kept.append(what)
-        return ctypes.cast(what, ctypes.POINTER(Layer)) if isinstance(what, ctypes.Array) else what
+        return what
