@@ -4,6 +4,8 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -143,3 +145,35 @@ def test_processors_are_told_apart(monkeypatch):
 
     monkeypatch.setattr(library.Path, "read_text", missing)
     assert library.processor() == "portable"
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_no_foreign_memory_is_touched(tmp_path):
+    """The tests of the engine again, compiled with AddressSanitizer and UndefinedBehaviorSanitizer."""
+    flags = "-g -fsanitize=address,undefined -fno-sanitize-recover=undefined"
+    compiler = tmp_path / "checked"
+    compiler.write_text(f'#!/bin/sh\nexec g++ {flags} "$@" -O1\n')
+    compiler.chmod(0o755)
+    runtimes = []
+    for name in ("libasan.so", "libubsan.so"):
+        found = subprocess.run(["g++", f"-print-file-name={name}"], capture_output=True, text=True, check=False)
+        if not Path(found.stdout.strip()).is_absolute():
+            pytest.skip(f"no {name}")
+        runtimes.append(found.stdout.strip())
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/engine/test_native.py"],
+        cwd=Path(__file__).parents[2],
+        env={
+            **os.environ,
+            "CXX": str(compiler),
+            "SEQ2X_CACHE": str(tmp_path / "cache"),
+            "LD_PRELOAD": " ".join(runtimes),
+            "ASAN_OPTIONS": "detect_leaks=0",  # Python's own
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
+    assert list((tmp_path / "cache").glob("*.so"))
