@@ -3,8 +3,9 @@
     python -m benchmarks.check_cost [--most 1000000]
 
 Lines are made from a seed: about ten words a side. For each size and each step (check; tokenise into the store; open
-the prepared store and lay out one epoch) processor time and peak memory are printed. Cost should grow linearly, memory
-hardly at all.
+the prepared store and lay out one epoch; a whole training of one update, from the file on, with a BPE learned from it;
+one more update of the prepared run) processor time and peak memory are printed, without the import of torch. Cost
+should grow linearly, memory hardly at all.
 """
 
 from __future__ import annotations
@@ -19,7 +20,11 @@ import tempfile
 import time
 from pathlib import Path
 
-STEPS = ("check", "store", "open")
+STEPS = ("check", "store", "open", "train", "again")
+TINY = {
+    "units": "bpe", "model": "gru", "layers": 1, "width": 32, "embedding_width": 32, "batch_tokens": 256,
+    "valid_metric": "loss", "valid_size": 100, "max_length": 5, "probe": False, "threads": 1,
+}  # fmt: skip
 
 
 def write_lines(path: Path, count: int) -> None:
@@ -34,6 +39,9 @@ def write_lines(path: Path, count: int) -> None:
 
 def step(name: str, path: Path) -> None:
     """Do one step and print its cost as JSON: runs in a process of its own."""
+    import torch  # noqa: F401  # so that its import does not count
+
+    import seq2x
     from seq2x.codecs import TextCodec
     from seq2x.data import Batches, check, open_store, read, sniff, write_store
 
@@ -44,6 +52,9 @@ def step(name: str, path: Path) -> None:
     elif name == "store":
         codec = TextCodec.learn(["abcdefghijklmnopqrstuvwxyz "], units="char")
         write_store(folder, read([path], sniff([path])), codec, codec, 512, 512)
+    elif name in ("train", "again"):
+        steps = 1 if name == "train" else 2
+        seq2x.train(path, out=path.with_suffix(".run"), max_steps=steps, **TINY)
     else:
         store = open_store(folder)
         Batches(store.source_lengths, store.target_lengths, 4096, seed=1).epoch(0)
