@@ -77,7 +77,7 @@ def about_of(
         **({"held_out": held_out} if held_out else {}),
         **({"files": list(files)} if files else {}),
         "progress": progress.to_json(),
-        "conditions": conditions(ranks, settings.precision, device),
+        "conditions": conditions(ranks, settings, device),
         "time": {"seconds": round(seconds, 3)},
     }
 
@@ -109,7 +109,7 @@ def open_session(
     device = pick_device(name)
     progress = Progress.from_json(saved.about.get("progress"), str(saved.path))
     if world.leader:
-        _compare(saved, progress, conditions(world.size, settings.precision, device), request.strict_repro, log)
+        _compare(saved, progress, conditions(world.size, settings, device), request.strict_repro, log)
         _tidy(folder, saved, progress, log)
     task = Generate.from_saved(saved, device)
     task.about = task.about.with_search(settings)

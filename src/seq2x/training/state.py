@@ -19,7 +19,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from seq2x.engine import library
 from seq2x.errors import DivergedError, FolderError
+from seq2x.settings import Settings
 from seq2x.training.average import Averages
 
 __all__ = [
@@ -180,8 +182,8 @@ def check_finite(tensors: Mapping[str, torch.Tensor], step: int) -> None:
             )
 
 
-def conditions(ranks: int, precision: str, device: torch.device) -> dict[str, str]:
-    """What the last bit depends on beside seed and data."""
+def conditions(ranks: int, settings: Settings, device: torch.device) -> dict[str, str]:
+    """What the last bit depends on beside seed and data; validations decode, and choose the best weights."""
     cuda = device.type == "cuda"
     return {
         "threads": str(torch.get_num_threads()),
@@ -189,8 +191,17 @@ def conditions(ranks: int, precision: str, device: torch.device) -> dict[str, st
         "device": torch.cuda.get_device_name(device) if cuda else device.type,
         "processor": f"{_processor()} ({torch.backends.cpu.get_cpu_capability()})",
         "ranks": str(ranks),
-        "precision": precision,
+        "precision": settings.precision,
+        "decoding": _decoding(settings, device),
     }
+
+
+def _decoding(settings: Settings, device: torch.device) -> str:
+    """The engine that `seq2x.engine` chooses for a model of these settings."""
+    if settings.model != "transformer" or device.type != "cpu" or settings.backend == "torch":
+        return "torch"
+    found = library.find()
+    return "torch" if found.functions is None else f"native {found.isa}"
 
 
 def broken_conditions(before: Mapping[str, Any], now: Mapping[str, str]) -> str:
