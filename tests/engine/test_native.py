@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -100,6 +101,17 @@ def test_every_kind_of_instructions_gives_the_same(isa, monkeypatch):
 def test_long_sequences_and_longer_tables():
     shape = dataclasses.replace(ODD[0], positions="sinusoidal", target_size=50)
     walk(shape, (700, 3), steps=40)
+
+
+def test_several_batches_at_once_may_need_longer_tables():
+    shape = dataclasses.replace(ODD[0], positions="sinusoidal", target_size=50)
+    model = model_of(shape, torch.float32)
+    batches = [sources_of(shape, (600 + 40 * number,)) for number in range(8)]
+    expected = [choose(model, "native").encode(batch).values for batch in batches]
+    engine = choose(model_of(shape, torch.float32), "native")
+    with ThreadPoolExecutor(4) as pool:
+        for found, one in zip(pool.map(engine.encode, batches), expected, strict=True):
+            assert (found.values == one).all()
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from typing import Any, TypeVar
 
 import numpy as np
@@ -47,6 +48,7 @@ class Packed:
 
     def __init__(self, model: EncoderDecoder, panel: int) -> None:
         self._panel, self._kept, self._room = panel, list[Any](), np.empty(0, np.float32)
+        self._growing = threading.Lock()
         self.model = model
         self.encoder = self._stack(model.encoder)
         self.decoder = self._stack(model.decoder)
@@ -54,10 +56,13 @@ class Packed:
 
     def reach(self, source: int = 0, target: int = 0) -> None:
         """Make sure that tables of positions have so many rows. Raises `DataError` where a learned one has not."""
-        if source > self.encoder.places:
-            self._places(self.encoder, self.model.encoder, source)
-        if target > self.decoder.places:
-            self._places(self.decoder, self.model.decoder, target)
+        if source <= self.encoder.places and target <= self.decoder.places:
+            return
+        with self._growing:  # several batches are decoded at once
+            if source > self.encoder.places:
+                self._places(self.encoder, self.model.encoder, source)
+            if target > self.decoder.places:
+                self._places(self.decoder, self.model.decoder, target)
 
     # -------------------------------------------------------------- parts
 
@@ -85,7 +90,8 @@ class Packed:
         width = stack.width // stack.heads
         if module.positions is not None:
             module.positions(torch.zeros(1, stack.width), end - 1)
-            stack.positions, stack.places = self._array(module.positions.table), len(module.positions.table)
+            stack.positions = self._array(module.positions.table)
+            stack.places = len(module.positions.table)
         else:
             rotary: Rotary = module.layers[0].attention.rotary
             rotary(torch.zeros(1, width), end - 1)
