@@ -401,6 +401,10 @@ def test_check_writes_a_clean_copy(tmp_path):
     assert "51 pairs kept" in ended.err and "repaired" in ended.err and "left out" in ended.err
     assert (tmp_path / "clean.tsv").read_text().count("\n") == 51 and (tmp_path / "clean.tsv.log").read_text()
     assert cli("check", path, "--fix", path).code == 2
+    path.write_bytes(b"id\tsource\ttarget\r\n" + b"".join(b"%d\ts%d\tt\r\n" % (n % 7, n) for n in range(50)))
+    ended = cli("check", path, "--fix", tmp_path / "clean.tsv", "--columns", "source=source,target=target")
+    assert "50 with further columns or fields ('id')" in ended.err, ended.err
+    assert "51 carriage return at the end removed" in ended.err
 
 
 def test_demo_is_handed_its_folder(monkeypatch):

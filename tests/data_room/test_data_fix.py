@@ -8,6 +8,7 @@ import pytest
 
 from seq2x.data import check, fix, read, sniff
 from seq2x.data.fix import targets
+from seq2x.data.lines import count_carriage_returns
 from seq2x.errors import DataError, StorageError, UsageError
 
 ROWS = "".join(f"source {i}\ttarget {i}\n" for i in range(20)) + "zero\u200b\tx\n"
@@ -98,6 +99,56 @@ def test_what_a_tsv_cannot_hold_is_json_lines_under_its_name(tmp_path):
     path.write_text('{"source": "a\\tb", "target": "c"}\n')
     fixed = clean(path, tmp_path / "out.tsv")
     assert fixed.form == "jsonl" and pairs(tmp_path / "out.tsv") == [("a\tb", ("c",))]
+
+
+# ------------------------------------------------------------------ what is done and said
+
+
+def test_what_the_reader_repairs_is_counted_and_logged(tmp_path):
+    path = tmp_path / "x.tsv"
+    path.write_bytes(b"\xef\xbb\xbfone\tb\r\ntwo\rthree\td\nfour\tf\r\nfive\th\r")
+    out = tmp_path / "clean.tsv"
+    fixed = check(path, fix=out).fixed
+    assert out.read_bytes() == b"one\tb\ntwo three\td\nfour\tf\nfive\th\n"
+    assert fixed.changed == {
+        "byte order mark removed": 1,
+        "carriage return at the end removed": 3,
+        "carriage returns inside made blanks": 1,
+    }
+    assert (tmp_path / "clean.tsv.log").read_text().splitlines() == [
+        f"{path}:1\tcarriage return at the end removed, from 3 lines\t",
+        f"{path}:1\tbyte order mark removed\t",
+        f"{path}:2\tcarriage returns inside made blanks\t",
+    ]
+
+
+def test_the_first_carriage_return_is_placed(tmp_path):
+    path = tmp_path / "x.tsv"
+    for data, found in ((b"a\nb\r\nc\r\n", (2, 2)), (b"a\nb\r", (1, 2)), (b"a\rb\nc", (0, 0)), (b"", (0, 0))):
+        path.write_bytes(data)
+        assert count_carriage_returns(path) == found
+    path.write_bytes(b"abc\n" * 300_000 + b"x\r\n")  # more than one block
+    assert count_carriage_returns(path) == (1, 300_001)
+
+
+def test_line_ends_in_records_are_counted_and_logged(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"source": "a", "target": "b"}\r\n{"source": "c\\nd", "target": "e"}\n')
+    fixed = clean(path, tmp_path / "out.jsonl")
+    assert fixed.changed == {"carriage return at the end removed": 1, "line ends inside made blanks": 1}
+    assert f"{path}:2\tline ends inside made blanks\t\n" in (tmp_path / "out.jsonl.log").read_text()
+
+
+def test_what_a_tsv_does_not_keep_is_logged(tmp_path):
+    path = tmp_path / "x.tsv"
+    path.write_text("id\tsource\ttarget\tnote\n7\ta\tb\tx\n8\tc\td\ty\n")
+    report = check(path, fix=tmp_path / "out.tsv")
+    assert report.fixed.bare == 2 and report.to_json()["fixed"]["fields"] == ["id", "note"]
+    log = (tmp_path / "out.tsv.log").read_text().splitlines()
+    assert log[-2:] == [f"{path}:2\tleft out of this line and others: column or field '{n}'\t" for n in ("id", "note")]
+    report = check(path, fix=tmp_path / "out.jsonl")
+    assert report.fixed.bare == 0 and report.to_json()["fixed"]["fields"] == []
+    assert "column or field" not in (tmp_path / "out.jsonl.log").read_text()
 
 
 # ------------------------------------------------------------------ the place

@@ -64,7 +64,10 @@ def _done(fixed: Fixed) -> str:
     if fixed.replaced:
         parts.append(f"replaced: {' and '.join(map(str, fixed.replaced))}")
     if fixed.bare:
-        parts.append(f"{fixed.bare:,} with further columns or fields, which a TSV does not keep (a .jsonl does)")
+        names = ", ".join(map(ascii, fixed.fields[:5])) + ", ..." * (len(fixed.fields) > 5)
+        parts.append(
+            f"{fixed.bare:,} with further columns or fields ({names}), which a TSV does not keep (a .jsonl does)"
+        )
     for what, counts in (("repaired", fixed.changed), ("left out", fixed.dropped)):
         if counts:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common())

@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
@@ -18,16 +18,20 @@ from seq2x.types import Example
 
 __all__ = ["Form", "Written", "write_copy"]
 
+_NAMES = 100
 Form: TypeAlias = Literal["tsv", "jsonl"]
 
 
 @dataclass(slots=True)
 class Written:
-    """`pairs` were written as `form`; `bare` of them had other fields that it has no place for."""
+    """`pairs` were written as `form`; `bare` of them had other columns or fields that it has no place for: `fields`,
+    each with the place of the first (the first hundred names; records may have any).
+    """
 
     form: Form
     pairs: int = 0
     bare: int = 0
+    fields: dict[str, str] = field(default_factory=dict)
 
 
 def write_copy(path: Path, rows: Iterable[tuple[Example, Mapping[str, Any]]]) -> Written:
@@ -50,6 +54,9 @@ def write_copy(path: Path, rows: Iterable[tuple[Example, Mapping[str, Any]]]) ->
                 files["jsonl"].write(json.dumps(record, ensure_ascii=False) + "\n")
                 written.pairs += 1
                 written.bare += bool(example.extras)
+                for name in example.extras:
+                    if len(written.fields) < _NAMES:
+                        written.fields.setdefault(name, f"{example.file}:{example.line}")
         if written.pairs:
             DISK.replace(waiting[written.form], path)
             DISK.sync_folder(path.parent)
@@ -57,7 +64,7 @@ def write_copy(path: Path, rows: Iterable[tuple[Example, Mapping[str, Any]]]) ->
         for file in waiting.values():
             file.unlink(missing_ok=True)
     if written.form == "jsonl":
-        written.bare = 0
+        written.bare, written.fields = 0, {}
     return written
 
 

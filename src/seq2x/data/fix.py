@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from seq2x.data.clean_copy import Form, write_copy
 from seq2x.data.columns import Columns
-from seq2x.data.lines import MAX_LINE_BYTES, PathLike, display, in_one_line, iter_lines
+from seq2x.data.lines import MAX_LINE_BYTES, PathLike, count_carriage_returns, display, in_one_line, iter_lines
 from seq2x.data.notes import Notes
 from seq2x.data.overlap import fingerprint
 from seq2x.data.read_error import ReadError
@@ -37,13 +37,15 @@ _FEW = 0.1  # duplicates beyond this share are how often something occurs, not a
 @dataclass(slots=True)
 class Fixed:
     """`out` is the file written, as `form`. `changed` counts repaired lines by reason, `dropped` those left out, `bare`
-    pairs whose other columns or fields a TSV has no place for; `replaced`: what stood there before.
+    pairs whose other columns or fields a TSV has no place for (`fields`: their names); `replaced`: what stood there
+    before.
     """
 
     out: Path
     form: Form = "tsv"
     replaced: tuple[Path, ...] = ()
     bare: int = 0
+    fields: tuple[str, ...] = ()
     kept: int = 0
     changed: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
@@ -61,10 +63,12 @@ def fix(
     """Writes a clean copy of `paths` to `out` (in the form that its name asks for, see `write_copy`) and, line for
     line, what was done to `log` (file:line TAB reason TAB text).
 
-    Repaired: control and zero-width characters and byte order marks go, blanks at the ends go, text becomes NFC.
+    Repaired: control and zero-width characters and byte order marks go, blanks at the ends go, text becomes NFC, lines
+    end in LF alone, and line ends or carriage returns inside a text become blanks.
     Left out: records that cannot be read, pairs with an empty side, text with U+FFFD, exact repetitions of a pair
     (not where they are more than a tenth: then they say how often something occurs). Several different targets of
     one source are several right answers and stay. JSON lines keep all other fields; a TSV holds the two sides alone.
+    What happens to a whole file (its line ends, a column) has one line in the log, of where it is first.
     Raises DataError (what stood at `out` stays), StorageError, and UsageError (see `targets`).
     """
     targets(out, paths, log)
@@ -75,7 +79,10 @@ def fix(
     try:
         try:
             with waiting.open("w", encoding="utf-8", newline="\n") as record:
+                _line_ends(paths, max_line_bytes, fixed, record)
                 written = write_copy(out, _clean(paths, found, max_line_bytes, repeats, fixed, record))
+                for name, place in written.fields.items():
+                    record.write(f"{place}\tleft out of this line and others: column or field {name!a}\t\n")
             DISK.replace(waiting, log)
         finally:
             waiting.unlink(missing_ok=True)
@@ -83,7 +90,7 @@ def fix(
         raise storage_error(error, log.parent, 0, DISK) from error
     if not written.pairs:
         raise DataError(", ".join(map(display, paths)), "nothing is left after cleaning", todo=f"see {log}")
-    fixed.form, fixed.bare = written.form, written.bare
+    fixed.form, fixed.bare, fixed.fields = written.form, written.bare, tuple(written.fields)
     return fixed
 
 
@@ -120,11 +127,33 @@ def _kind(path: Path) -> str:
     return kinds.get(stat.S_IFMT(mode), "a device")
 
 
+_READ = {
+    "bom": "byte order mark removed",
+    "carriage_return": "carriage returns inside made blanks",
+    "line_end": "line ends inside made blanks",
+}  # what the reader repairs
+
+
+def _line_ends(paths: Sequence[PathLike], limit: int, fixed: Fixed, log: TextIO) -> None:
+    """Count the lines that end in a carriage return: the reader drops it, the clean copy has none."""
+    for path in paths:
+        count, first = count_carriage_returns(path, max_line_bytes=limit)
+        if count:
+            fixed.changed["carriage return at the end removed"] += count
+            log.write(f"{display(path)}:{first}\tcarriage return at the end removed, from {count:,} lines\t\n")
+
+
 def _pairs(
-    paths: Sequence[PathLike], columns: Columns, limit: int, skip: dict[tuple[str, int], str] | None = None
+    paths: Sequence[PathLike],
+    columns: Columns,
+    limit: int,
+    skip: dict[tuple[str, int], str] | None = None,
+    repaired: dict[str, list[tuple[str, int]]] | None = None,
 ) -> Iterator[tuple[str, Example]]:
-    """(file, example) of all that can be read; the others go to `skip` with the reason."""
+    """(file, example) of all that can be read; the others go to `skip` with the reason, and to `repaired` by kind where
+    the reader repaired something."""
     skipped = {} if skip is None else skip
+    mended = {} if repaired is None else repaired
 
     def problem(error: ReadError) -> None:
         skipped[error.file, error.line] = error.found
@@ -139,6 +168,8 @@ def _pairs(
         for kind in ("bad_utf8", "header"):
             for file, line in notes.places.get(kind, ()):
                 skipped[file, line] = kind
+        for kind in _READ.keys() & notes.places.keys():
+            mended.setdefault(kind, []).extend(notes.places[kind])
 
 
 def _repeats(paths: Sequence[PathLike], columns: Columns, limit: int) -> npt.NDArray[np.bool_]:
@@ -164,8 +195,9 @@ def _clean(
 ) -> Iterator[tuple[Example, Mapping[str, Any]]]:
     """What is to be kept, and its record for JSON lines."""
     skipped: dict[tuple[str, int], str] = {}
+    repaired: dict[str, list[tuple[str, int]]] = {}
     records = _Records(columns, limit)
-    for (file, example), repeated in zip(_pairs(paths, columns, limit, skipped), repeats, strict=True):
+    for (file, example), repeated in zip(_pairs(paths, columns, limit, skipped, repaired), repeats, strict=True):
         source, reasons = _tidy(example.source)
         tidied = [_tidy(target) for target in example.targets]
         targets = tuple(dict.fromkeys(text for text, _ in tidied if text))
@@ -181,6 +213,9 @@ def _clean(
             yield kept, records.of(kept)
         for reason in reasons:
             log.write(f"{file}:{example.line}\t{reason}\t{_quoted(example)}\n")
+    for kind, places in sorted(repaired.items()):
+        fixed.changed[_READ[kind]] += len(places)
+        log.writelines(f"{file}:{line}\t{_READ[kind]}\t\n" for file, line in places)
     for (file, line), reason in skipped.items():
         fixed.dropped["unreadable" if reason != "header" else "header"] += 1
         log.write(f"{file}:{line}\tdropped: {reason}\t\n")

@@ -24,6 +24,7 @@ __all__ = [
     "MAX_LINE_BYTES",
     "BadUtf8",
     "PathLike",
+    "count_carriage_returns",
     "count_lines",
     "display",
     "guess_encoding",
@@ -86,6 +87,18 @@ def count_lines(path: PathLike, *, max_line_bytes: int = MAX_LINE_BYTES) -> int:
         total += block.count(b"\n")
         last = block[-1:]
     return total + (last != b"\n")
+
+
+def count_carriage_returns(path: PathLike, *, max_line_bytes: int = MAX_LINE_BYTES) -> tuple[int, int]:
+    """(how many lines of `path` end in a carriage return, which `iter_lines` drops; the number of the first, or 0)."""
+    total, line, first = 0, 1, 0
+    for block in _blocks(path, display(path), max_line_bytes, Notes()):
+        found = block.count(b"\r\n") + block.endswith(b"\r")
+        if found and not first:
+            first = line + (block + b"\n").split(b"\r\n", 1)[0].count(b"\n")
+        total += found
+        line += block.count(b"\n")
+    return total, first
 
 
 def _blocks(path: PathLike, name: str, max_line_bytes: int, notes: Notes) -> Iterator[bytes]:

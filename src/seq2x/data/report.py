@@ -94,7 +94,12 @@ class Report:
 
 def _plain(fixed: Fixed) -> dict[str, Any]:
     done = {"kept": fixed.kept, "repaired": dict(fixed.changed), "left_out": dict(fixed.dropped)}
-    form = {"form": fixed.form, "bare": fixed.bare, "replaced": list(map(str, fixed.replaced))}
+    form = {
+        "form": fixed.form,
+        "bare": fixed.bare,
+        "fields": list(fixed.fields),
+        "replaced": list(map(str, fixed.replaced)),
+    }
     return {"out": str(fixed.out), "log": f"{fixed.out}.log", **form, **done}
 
 
