@@ -176,6 +176,7 @@ def test_disk_refuses(tmp_path):
         store_of(tmp_path / "file" / "store")
 
 
+@pytest.mark.slow
 def test_memory_is_flat_while_writing(tmp_path):
     def peak(n):
         examples = (Example(f"source {i}" * 5, (f"target {i}" * 5,), i) for i in range(n))
