@@ -24,6 +24,13 @@ SAMPLE = sample()
 LONGEST = 4
 CASES = 5  # of the exhaustive search, per shape: more than 50 through each decoder
 every_shape = pytest.mark.parametrize("shape", SAMPLE, ids=name_of)
+a_third = pytest.mark.parametrize(  # the others are slow
+    "shape",
+    [
+        pytest.param(shape, marks=[pytest.mark.slow] if number % 3 else [], id=name_of(shape))
+        for number, shape in enumerate(SAMPLE)
+    ],
+)
 
 
 def _small(shape: ModelShape) -> ModelShape:
@@ -78,7 +85,7 @@ def test_a_wide_beam_is_exhaustive_search(shape: ModelShape) -> None:
             assert tuple(found.tokens[0, rank, : found.lengths[0, rank]]) == output.tokens
 
 
-@every_shape
+@a_third
 @torch.no_grad()
 def test_one_beam_is_greedy(shape: ModelShape) -> None:
     """The most probable next symbol, again and again, found by decoding whole prefixes."""
@@ -98,7 +105,7 @@ def test_one_beam_is_greedy(shape: ModelShape) -> None:
     assert (found.stopped[:, 0] == 1).tolist() == ended.tolist()
 
 
-@every_shape
+@a_third
 @torch.no_grad()
 def test_scores_are_log_p_and_neighbours_change_nothing(shape: ModelShape) -> None:
     """N5, N7: what search says of its tokens is what scoring them says, and what it says of a sentence alone."""

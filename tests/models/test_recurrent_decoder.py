@@ -65,12 +65,16 @@ def _by_hand(model: EncoderDecoder, shape: ModelShape, symbols: list[int], input
 
 @pytest.mark.parametrize("kind", ["rnn", "gru", "lstm"])
 @pytest.mark.parametrize("context", ["last", "first_last", "mean", "max", "attention"])
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
 @torch.no_grad()
-def test_hidden_states_are_the_equations(kind: str, context: str) -> None:
+def test_hidden_states_are_the_equations(kind: str, context: str, every: bool) -> None:
+    """Of every choice with one number of layers, in turn; or with all of them."""
     both = (False, True)
     feedings = both if context == "attention" else (False,)
-    for use, output_from, feeding, bidirectional in itertools.product(USES, ("state", "all"), feedings, both):
-        for layers in ((2, 2), (1, 2), (2, 1)):
+    depths = ((2, 2), (1, 2), (2, 1))
+    choices = itertools.product(USES, ("state", "all"), feedings, both)
+    for number, (use, output_from, feeding, bidirectional) in enumerate(choices):
+        for layers in depths if every else (depths[number % 3],):
             choice = {"kind": kind, "context": context, "context_use": use, "output_from": output_from}
             choice |= {"input_feeding": feeding, "bidirectional": bidirectional}
             choice |= {"encoder_layers": layers[0], "decoder_layers": layers[1]}
