@@ -1,4 +1,4 @@
-"""R1 on the real command: `seq2x train` killed ten times at random moments ends as if nothing had happened."""
+"""R1 and R4 on the real command: `seq2x train` killed or stopped at random moments ends as if nothing had happened."""
 
 import os
 import random
@@ -15,6 +15,7 @@ from .conftest import pairs, write
 from .refusals import TINY
 
 KILLS = 10
+SIGNALS = 50
 COMMAND = [*TINY, "--max-steps", "120", "--valid-steps", "30", "--save-seconds", "0.001", "--early-stopping", "0"]
 
 
@@ -49,6 +50,34 @@ def test_ten_kills_leave_no_trace(tmp_path):
             finished += 1
             assert content(out) == expected
             shutil.rmtree(out)
+    finish(tmp_path, out)
+    assert content(out) == expected
+    assert leftovers(out) == []
+
+
+@pytest.mark.alone
+@pytest.mark.slow
+def test_fifty_signals_are_answered_and_the_run_goes_on(tmp_path):
+    """Each within ten seconds, with its own code, and with nothing lost."""
+    write(tmp_path / "train.tsv", pairs(60, 4))
+    finish(tmp_path, tmp_path / "reference")
+    expected = content(tmp_path / "reference")
+    draw, stopped, out = random.Random(9), 0, tmp_path / "run"
+    while stopped < SIGNALS:
+        number, process = draw.choice([signal.SIGTERM, signal.SIGINT]), start(tmp_path, out)
+        process.stderr.readline()
+        time.sleep(draw.uniform(0.0, 0.5))
+        process.send_signal(number)
+        sent = time.monotonic()
+        _, err = process.communicate(timeout=60)
+        assert time.monotonic() - sent <= 10.0
+        if process.returncode == 0:  # it was faster than the signal: look, and begin again
+            assert content(out) == expected
+            shutil.rmtree(out)
+            continue
+        stopped += 1
+        assert process.returncode == 128 + number, err.decode()
+        assert b"Traceback" not in err and b"stopped by" in err, err.decode()
     finish(tmp_path, out)
     assert content(out) == expected
     assert leftovers(out) == []

@@ -52,7 +52,8 @@ def child(path, out, pipe):
 
 
 def launch(path, out, after, number):
-    """Start a trainer, send it signal `number` after so many seconds; (exit status, last save, last update)."""
+    """Start a trainer, send it signal `number` after so many seconds; (exit status, last save, last update, seconds
+    until it had gone)."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -62,12 +63,14 @@ def launch(path, out, after, number):
     time.sleep(after)
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
+    sent = time.monotonic()
     _, status = os.waitpid(pid, 0)
+    answered = time.monotonic() - sent
     with os.fdopen(reader) as file:
         lines = [line for line in file.read().split("\n") if line]
     saved = [int(line[1:]) for line in lines if line[0] == "s"]
     updates = [int(line[1:]) for line in lines if line[0] == "u"]
-    return status, max(saved, default=0), max(updates, default=0)
+    return status, max(saved, default=0), max(updates, default=0), answered
 
 
 def storm(folder, number, pick):
@@ -76,15 +79,16 @@ def storm(folder, number, pick):
     go(path, folder / "reference", **RUN)
     expected = content(folder / "reference")
     draw = random.Random(5)
-    ended = runs = lost = wrong = late = codes = 0
+    ended = runs = lost = wrong = late = codes = slowest = 0
     left = []
     out, acknowledged = folder / "run", 0
     while ended < number:
         sent = pick(draw)
-        status, saved, updates = launch(path, out, draw.uniform(0.0, 0.28), sent)
+        status, saved, updates, answered = launch(path, out, draw.uniform(0.0, 0.28), sent)
         acknowledged = max(acknowledged, saved)
         stopped = os.WIFSIGNALED(status) or os.waitstatus_to_exitcode(status) != 0
         ended += stopped
+        slowest = max(slowest, answered if stopped else 0.0)
         if sent != signal.SIGKILL and stopped:
             codes += os.waitstatus_to_exitcode(status) not in (128 + sent, -sent)
         known = (out / "last" / "manifest.json").exists()
@@ -97,7 +101,8 @@ def storm(folder, number, pick):
             left += leftovers(out)
             shutil.rmtree(out)
             acknowledged = 0
-    return {"ended": ended, "runs": runs, "lost": lost, "wrong": wrong, "late": late, "codes": codes, "left": left}
+    counts = {"ended": ended, "runs": runs, "lost": lost, "wrong": wrong, "late": late, "codes": codes}
+    return {**counts, "left": left, "slowest": slowest}
 
 
 def twice(folder):

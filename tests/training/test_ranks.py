@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.training.families import summed
 from tests.training.runs import SETTINGS, content, go, pairs
 from tests.training.test_loop import double, weights
 
 from seq2x.cli import main
 from seq2x.run import Lock
+from seq2x.training.distributed import World
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,6 +71,27 @@ def test_two_ranks_are_one(tmp_path):
     assert torch.allclose(ranks[0], weights(alone), rtol=1e-12, atol=1e-12)
 
 
+FAMILIES = """
+import numpy, sys, torch
+from tests.training.families import summed
+from seq2x.training.distributed import joined
+torch.set_num_threads(1)
+with joined() as world:
+    numpy.savez(f"{sys.argv[1]}/{world.rank}.npz", **summed(world, 4))
+"""
+
+
+@pytest.mark.slow
+def test_two_ranks_are_one_for_every_model(tmp_path):
+    two_ranks(FAMILIES, tmp_path)
+    one = summed(World(), 4)
+    assert {name.partition("-")[0] for name in one} == {"transformer", "gru", "lstm", "rnn"}
+    ranks = [np.load(tmp_path / f"{rank}.npz", allow_pickle=False) for rank in range(2)]
+    for name, expected in one.items():
+        assert np.array_equal(ranks[0][name], ranks[1][name]), name
+        np.testing.assert_allclose(ranks[0][name], expected, rtol=1e-12, atol=1e-12, err_msg=name)
+
+
 def test_two_ranks_train_a_whole_run(tmp_path):
     path = pairs(tmp_path)
     two_ranks(WHOLE, path, tmp_path / "two")
@@ -91,6 +114,7 @@ for out in sys.argv[2:]:
 """
 
 
+@pytest.mark.slow
 def test_several_seeds_are_trained_by_ranks_that_meet_once(tmp_path):
     """And a second training of the same processes finds nothing of the first."""
     path = pairs(tmp_path)
@@ -106,6 +130,7 @@ def train_line(path, out, **changes):
     return line
 
 
+@pytest.mark.slow
 def test_a_failure_of_rank_0_is_said_once(tmp_path):
     """Before the ranks go to work: a busy folder, bad data, other settings; each with its own code."""
     path, bad = pairs(tmp_path), tmp_path / "bad.tsv"
@@ -166,8 +191,8 @@ except (PeerFailed, OutOfMemory) as error:
     ("who", "said"),
     [
         ("0", ["OutOfMemory", "PeerFailed"]),
-        ("1", ["PeerFailed", "OutOfMemory"]),
-        ("01", ["OutOfMemory", "PeerFailed"]),
+        pytest.param("1", ["PeerFailed", "OutOfMemory"], marks=pytest.mark.slow),
+        pytest.param("01", ["OutOfMemory", "PeerFailed"], marks=pytest.mark.slow),
     ],
 )
 def test_one_rank_says_why_all_leave(who, said):

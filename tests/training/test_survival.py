@@ -34,6 +34,7 @@ def test_random_sigterm_and_sigint_save_and_go(tmp_path, number):
     found = forks("signal", tmp_path, number)
     assert found["ended"] == number
     assert (found["lost"], found["wrong"], found["late"], found["codes"], found["left"]) == (0, 0, 0, 0, [])
+    assert found["slowest"] <= 10.0
 
 
 @pytest.mark.alone
