@@ -85,7 +85,7 @@ def kill(folder, kills):
 def race(folder, races):
     """Two to eight processes want one folder at once: one works, the others are told which."""
     draw = random.Random(4)
-    winners, losers, misnamed = [], 0, 0
+    winners, losers, misnamed, slowest = [], 0, 0, 0.0
     for _ in range(races):
         children = []
         gate_out, gate_in = os.pipe()
@@ -95,12 +95,14 @@ def race(folder, races):
             if child == 0:
                 os.close(gate_in)
                 os.read(gate_out, 1)
+                begun = time.monotonic()
                 try:
                     with run.Lock(folder):
                         os.write(told_in, b"won %d\n" % os.getpid())
                         time.sleep(60)
                 except BusyError as error:
-                    os.write(told_in, f"lost {error.exit_code} {error.found}\n".encode())
+                    seconds = time.monotonic() - begun
+                    os.write(told_in, f"lost {seconds:.3f} {error.exit_code} {error.found}\n".encode())
                 os._exit(0)
             children.append(child)
         os.close(gate_out)
@@ -109,17 +111,16 @@ def race(folder, races):
             lines = [pipe.readline().split(maxsplit=1) for _ in children]
             won = [rest.strip() for word, rest in lines if word == "won"]
             winners.append(len(won))
-            losers += sum(word == "lost" for word, _ in lines)
-            misnamed += sum(
-                not rest.startswith(f"9 process {won[0]} on {os.uname().nodename} works here since ")
-                for word, rest in lines
-                if word == "lost"
-            )
+            lost = [rest.split(maxsplit=1) for word, rest in lines if word == "lost"]
+            losers += len(lost)
+            slowest = max(slowest, *(float(seconds) for seconds, _ in lost))
+            right = f"9 process {won[0]} on {os.uname().nodename} works here since "
+            misnamed += sum(not said.startswith(right) for _, said in lost)
             for child in children:
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
             os.close(told_in)
-    return {"one_winner": winners.count(1), "losers": losers, "misnamed": misnamed}
+    return {"one_winner": winners.count(1), "losers": losers, "misnamed": misnamed, "slowest": slowest}
 
 
 def read(folder, opens):

@@ -4,19 +4,14 @@ import json
 import os
 import platform
 import stat
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 from seq2x import lock
 from seq2x.errors import BusyError, StorageError
 from seq2x.lock import Lock
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_the_second_is_told_who_works_there(tmp_path):
@@ -115,19 +110,3 @@ def test_a_forked_child_does_not_hold_it(tmp_path):
             os.fstat(file)
     with Lock(tmp_path):
         pass
-
-
-@pytest.mark.alone
-@pytest.mark.parametrize("number", [10, pytest.param(100, marks=pytest.mark.slow)])
-def test_of_many_starts_at_once_one_works(tmp_path, number):
-    """R10: two to eight processes, one winner in each race, whether the winner before has left or was killed."""
-    command = [sys.executable, "-m", "tests.run.race", str(tmp_path), str(number)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stderr
-    races = json.loads(done.stdout)
-    assert len(races) == number and {len(race) for race in races} <= set(range(2, 9))
-    for race in races:
-        (winner,) = [answer["won"] for answer in race if "won" in answer]
-        for loser in (answer for answer in race if "lost" in answer):
-            assert loser["code"] == 9 and loser["seconds"] <= 2.0
-            assert f"process {winner} on {platform.node()} works here since 20" in loser["said"]

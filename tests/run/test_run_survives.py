@@ -35,6 +35,7 @@ def test_kills_lose_nothing_that_was_acknowledged(tmp_path, kills):
 def test_one_of_many_gets_the_folder(tmp_path, races):
     result = survive("race", tmp_path, races)
     assert result["one_winner"] == races and result["losers"] >= races and result["misnamed"] == 0
+    assert result["slowest"] <= 2.0
 
 
 @pytest.mark.parametrize("opens", [300, pytest.param(3000, marks=pytest.mark.slow)])
