@@ -109,9 +109,7 @@ def _limits(
     )
 
 
-def _together(
-    members: Sequence[Generate], engines: Sequence[Engine], sources: Sequence[Source]
-) -> tuple[Decoder, Any]:
+def _together(members: Sequence[Generate], engines: Sequence[Engine], sources: Sequence[Source]) -> tuple[Decoder, Any]:
     """The decoder that search drives, and its memory: one model alone, or all as one, each with its own symbols."""
     memories = [
         engine.encode(padded([source.ids[number] for source in sources], member.device))
