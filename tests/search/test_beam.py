@@ -45,7 +45,7 @@ def same(a, b, rows_a, rows_b, exact=True):
 # ------------------------------------------------------------------ N7: nothing leaks between sentences
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", [pytest.param(s, marks=pytest.mark.slow if s > 2 else []) for s in range(12)])
 @pytest.mark.parametrize(
     "rules", [FULL, dataclasses.replace(FULL, stop="bound"), Rules(beam_size=1, coverage_beta=0.3), Rules()]
 )

@@ -87,7 +87,7 @@ def snapshots(monkeypatch, path, out, changes, at):
     return content(out)
 
 
-ALWAYS = ("plain", "constant-bf16", "gru", "lstm-both", "rnn-cosine", "batch-norm")
+ALWAYS = ("plain", "gru", "lstm-both", "batch-norm")
 
 
 @pytest.mark.parametrize("name", [pytest.param(c, marks=[] if c in ALWAYS else pytest.mark.slow) for c in CELLS])
