@@ -12,6 +12,8 @@ from seq2x.models import DECODERS, ENCODERS, ModelShape
 from .shapes import OPTIONS, name_of, product, sample
 from .table import CONTRACTS, Contract, Exempt
 
+pytestmark = pytest.mark.no_cover  # being watched costs half as much again, and other tests go through the same lines
+
 SAMPLE = sample()
 TURNS = 3
 SLOW_PART = 37  # every how manyth recurrent shape of the full product is taken; prime, so that every option varies

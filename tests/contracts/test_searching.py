@@ -20,6 +20,8 @@ from .cases import batch_of, model_of, rows_of
 from .oracle import exhaustive
 from .shapes import name_of, sample
 
+pytestmark = pytest.mark.no_cover  # being watched costs half as much again, and other tests go through the same lines
+
 SAMPLE = sample()
 LONGEST = 4
 CASES = 5  # of the exhaustive search, per shape: more than 50 through each decoder

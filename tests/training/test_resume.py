@@ -19,6 +19,7 @@ from seq2x.training.session import Session
 from seq2x.training.state import broken_conditions
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.no_cover  # see tests/contracts
 
 # Settings whose values meet in every pair: a sample of their whole product. What only one architecture has, and what
 # stands apart, comes once each.
