@@ -19,7 +19,6 @@ from seq2x.training.session import Session
 from seq2x.training.state import broken_conditions
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.no_cover  # see tests/contracts
 
 # Settings whose values meet in every pair: a sample of their whole product. What only one architecture has, and what
 # stands apart, comes once each.
@@ -92,6 +91,7 @@ ALWAYS = ("plain", "gru", "lstm-both", "batch-norm")
 
 
 @pytest.mark.parametrize("name", [pytest.param(c, marks=[] if c in ALWAYS else pytest.mark.slow) for c in CELLS])
+@pytest.mark.no_cover  # see tests/contracts
 def test_resumed_at_any_step_is_uninterrupted(tmp_path, monkeypatch, fast_disk, name):
     """Inside the first epoch, before its end, right after a validation, and near the end: 4 x 16 cells."""
     path = pairs(tmp_path)
