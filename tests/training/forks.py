@@ -43,6 +43,8 @@ def child(path, out, pipe):
         go(path, out, **RUN)
     except Seq2xError as error:
         os._exit(error.exit_code)
+    except KeyboardInterrupt:  # before it listened; so does the command line
+        os._exit(128 + signal.SIGINT)
     except BaseException:  # our own bug: say what
         import traceback
 

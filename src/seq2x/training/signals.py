@@ -11,13 +11,18 @@ from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
-from seq2x.errors import Stopped
+from seq2x.errors import Seq2xError, Stopped
 
 __all__ = ["Signals"]
 
 
+class _Interrupt(BaseException):
+    """What the handler raises, wherever the program is: no `except Exception` of a library may take it for its own
+    failure (torch's loading of weights would)."""
+
+
 class Signals:
-    """While entered, the first SIGTERM or SIGINT raises `Stopped` where nothing has to be saved.
+    """While entered, the first SIGTERM or SIGINT ends the work with `Stopped` where nothing has to be saved.
 
     Inside `gently()` it is only noted in `caught`: the loop looks at it after every update, saves and raises
     by itself. A second signal ends the process at once with the same exit code; the last commit is intact
@@ -27,7 +32,7 @@ class Signals:
     def __init__(self, where: str) -> None:
         self.caught = 0
         self._where = where
-        self._gentle = False
+        self._gentle = self._raised = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
@@ -41,6 +46,9 @@ class Signals:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self._raised and error is not None and not isinstance(error, Seq2xError):
+            found = f"stopped by {signal.Signals(self.caught).name}; nothing had to be saved"
+            raise self.stopped(found) from (None if isinstance(error, _Interrupt) else error)
 
     @contextlib.contextmanager
     def gently(self) -> Iterator[None]:
@@ -61,4 +69,5 @@ class Signals:
             os._exit(128 + number)
         self.caught = number
         if not self._gentle:
-            raise self.stopped(f"stopped by {signal.Signals(number).name}; nothing had to be saved")
+            self._raised = True
+            raise _Interrupt
