@@ -119,6 +119,7 @@ def train(name: str, out: Path, extra: Sequence[str]) -> None:
     info = json.loads(_seq2x("info", str(out), "--json"))
     seconds = [json.loads(line)["time"]["seconds"] for line in (out / "metrics.jsonl").open(encoding="utf-8")]
     settings = tomllib.loads((out / "settings.toml").read_text(encoding="utf-8"))
+    state = json.loads((out / "last" / "manifest.json").read_text(encoding="utf-8"))
     began = time.monotonic()
     tests = {test.name: _evaluate(out, test) for test in recipe.tests}
     commit = subprocess.run(["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
@@ -130,6 +131,7 @@ def train(name: str, out: Path, extra: Sequence[str]) -> None:
         "parameters": info["parameters"],
         "train_seconds": round(max(seconds)),
         "threads": settings["threads"] or os.cpu_count(),
+        "device": state["about"]["conditions"]["device"],
         "precision": settings["precision"],
         "evaluate_seconds": round(time.monotonic() - began),
         "published": recipe.published,
@@ -148,10 +150,12 @@ def write_table() -> None:
     newest = {(row["recipe"], row["seed"]): row for row in rows}
     lines = [
         "| recipe | test set (items) | result [95 % interval] | published "
-        "| steps | minutes | threads | precision | parameters | seed | commit |",
+        "| steps | minutes | trained on | precision | parameters | seed | commit |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for (name, seed), row in sorted(newest.items()):
+        cpu = row.get("device", "cpu") == "cpu"
+        where = f"CPU, threads: {row.get('threads', 2)}" if cpu else row["device"]
         for test, values in row["tests"].items():
             scores = "; ".join(
                 f"{metric} {value['value']:.2f} [{value['interval'][0]:.2f}-{value['interval'][1]:.2f}]"
@@ -160,7 +164,7 @@ def write_table() -> None:
             )
             lines.append(
                 f"| `{name}` | {test} ({values['items']:,}) | {scores} | {row['published']} | {row['steps']:,} "
-                f"| {row['train_seconds'] / 60:.0f} | {row.get('threads', 2)} | {row.get('precision', 'bf16')} "
+                f"| {row['train_seconds'] / 60:.0f} | {where} | {row.get('precision', 'bf16')} "
                 f"| {row['parameters'] / 1e6:.1f} M | {seed} | {row['commit']} |"
             )
     readme = HERE / "README.md"

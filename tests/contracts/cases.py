@@ -15,7 +15,7 @@ SOURCE_LENGTHS, TARGET_LENGTHS = (5, 1, 7, 3), (4, 6, 1, 3)
 def model_of(shape: ModelShape, dtype: torch.dtype = torch.float64, seed: int = 1) -> EncoderDecoder:
     """A model in evaluation whose every weight, biases and batch statistics too, is away from where it begins."""
     torch.manual_seed(seed)
-    model = build(shape).to(dtype)
+    model = build(shape).to(torch.get_default_device(), dtype)
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.3 * torch.randn_like(weight))
@@ -43,7 +43,7 @@ def batch_of(
     seed: int = 1,
 ) -> Batch:
     """Random pairs of these lengths."""
-    draw = torch.Generator().manual_seed(seed)
+    draw = torch.Generator(torch.get_default_device()).manual_seed(seed)
     source, target = padded(sources, shape.source_size, draw), padded(targets, shape.target_size, draw)
     return Batch(source, target, torch.arange(len(sources)))
 

@@ -65,7 +65,7 @@ def step_is_decode(shape: ModelShape) -> None:
     model, batch = model_of(shape), batch_of(shape)
     memory = model.encode(batch.source)
     B = len(batch.source.lengths)
-    draw = torch.Generator().manual_seed(5)
+    draw = torch.Generator(torch.get_default_device()).manual_seed(5)
     state = model.start(memory, K, 4, ATTENTION)
     prefixes = torch.empty(B * K, 0, dtype=torch.int64)
     for position in range(5):
@@ -232,7 +232,7 @@ def garbage_in_padding_changes_nothing(shape: ModelShape) -> None:
     """N3: random symbols in the padding, and vectors of `<pad>` of 1e4 and NaN, change no bit, gradients neither."""
     model, batch = model_of(shape), batch_of(shape)
     total, gradients = model.log_prob(batch).total, _gradients(model, batch)
-    draw = torch.Generator().manual_seed(7)
+    draw = torch.Generator(torch.get_default_device()).manual_seed(7)
     parts = []
     for values, lengths in (batch.source, batch.target):
         valid = torch.arange(values.shape[1]) < lengths[:, None]
@@ -310,7 +310,7 @@ def weights_survive_a_round_trip(shape: ModelShape) -> None:
 def long_inputs_work(shape: ModelShape) -> None:
     """Sources and targets of hundreds of symbols, longer than any batch so far."""
     model = model_of(shape, torch.float32)
-    draw = torch.Generator().manual_seed(3)
+    draw = torch.Generator(torch.get_default_device()).manual_seed(3)
     batch = Batch(padded((300, 2), 11, draw), padded((300, 2), 11, draw), torch.arange(2))
     assert torch.isfinite(model.log_prob(batch).total).all()
 

@@ -16,7 +16,7 @@ V, D = 7, 5
 
 @pytest.fixture(params=[1, 3, 1000], ids=lambda rows: f"chunks of {rows}")
 def chunked(request, monkeypatch):
-    monkeypatch.setattr(outputs, "_chunk_rows", lambda size, itemsize: request.param)
+    monkeypatch.setattr(outputs, "_chunk_rows", lambda matrix: request.param)
 
 
 def _case(dtype=torch.float64, grad=True, shape=(2, 4)):

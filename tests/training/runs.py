@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import random
 from pathlib import Path
 
@@ -23,7 +24,7 @@ SETTINGS = {
     "early_stopping": 0,
     "threads": 1,
     "probe": False,
-    "device": "cpu",
+    "device": os.environ.get("SEQ2X_TEST_DEVICE", "cpu"),
 }
 
 

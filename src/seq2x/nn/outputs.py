@@ -24,6 +24,7 @@ from .products import affine, product
 __all__ = ["VocabularyAnswer", "VocabularyOutput"]
 
 _CHUNK_BYTES = 8 << 20  # of logits: a share of the last-level cache, and rows enough for efficient products
+_DEVICE_CHUNK_BYTES = 256 << 20  # on a device, where each chunk costs a dozen launches and a product wants many rows
 
 
 class VocabularyOutput(nn.Module):
@@ -145,9 +146,10 @@ def _kept(rows: Tensor, ids: Tensor, weights: Tensor | None) -> tuple[Tensor, Te
     return rows.index_select(0, places), ids.index_select(0, places), weights
 
 
-def _chunk_rows(size: int, itemsize: int) -> int:
-    """How many rows of logits fit the budget; at least enough for one efficient product."""
-    return max(64, _CHUNK_BYTES // (size * itemsize))
+def _chunk_rows(matrix: Tensor) -> int:
+    """How many rows of logits `[rows, V]`, made with `matrix` `[V, D]`, fit the budget; enough for one good product."""
+    budget = _CHUNK_BYTES if arrays.on_host(matrix) else _DEVICE_CHUNK_BYTES
+    return max(64, budget // (len(matrix) * matrix.element_size()))
 
 
 def _picked(rows: Tensor, weight: Tensor, bias: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -165,7 +167,7 @@ class _Picked(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         picked, normaliser = rows.new_empty(len(rows)), rows.new_empty(len(rows))
-        step = _chunk_rows(len(weight), weight.element_size())
+        step = _chunk_rows(weight)
         for low in range(0, len(rows), step):
             part = slice(low, low + step)
             logits = affine(rows[part], weight, bias)
@@ -180,7 +182,7 @@ class _Picked(torch.autograd.Function):
         grad_picked, grad_normaliser = gradients
         rows, weight, bias, ids, normaliser = ctx.saved_tensors
         grad_rows, grad_weight, grad_bias = torch.empty_like(rows), torch.zeros_like(weight), torch.zeros_like(bias)
-        step = _chunk_rows(len(weight), weight.element_size())
+        step = _chunk_rows(weight)
         for low in range(0, len(rows), step):
             part = slice(low, low + step)
             grad = affine(rows[part], weight, bias).sub_(normaliser[part, None]).exp_()
@@ -258,7 +260,7 @@ class _Smoothed:
         exact = self.weight.dtype
         rows, matrix, offset = self.rows.to(dtype), self.weight.to(dtype), self.bias.to(dtype)
         normaliser, picked = self.weight.new_empty(len(rows)), self.weight.new_empty(len(rows))
-        step = _chunk_rows(len(matrix), rows.element_size())
+        step = _chunk_rows(matrix)
         for low in range(0, len(rows), step):
             part = slice(low, low + step)
             logits = affine(rows[part], matrix, offset)

@@ -1,13 +1,17 @@
-"""Which device the work is done on."""
+"""Which device the work is done on, and that it does the same again."""
 
 from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
 from seq2x.errors import DeviceError
 from seq2x.settings.habits import habit
 
-__all__ = ["pick_device"]
+__all__ = ["pick_device", "repeatable"]
 
 
 def pick_device(name: str) -> torch.device:
@@ -24,3 +28,21 @@ def pick_device(name: str) -> torch.device:
     if int(number or 0) >= count:
         raise DeviceError("device", f"no {name} here", f"auto or one of {there}", "leave --device out")
     return torch.device("cuda", int(number or 0))
+
+
+@contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """Inside, the same work gives the same bits: torch leaves out the kernels that add up in no fixed order.
+
+    On a CPU there are none. On a CUDA device cuBLAS wants its workspace fixed as well, before it is first used.
+    """
+    if device.type == "cpu":
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])

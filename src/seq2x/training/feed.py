@@ -52,8 +52,10 @@ class StoreFeed:
     def _moved(self, side: Padded | None) -> Padded | None:
         if side is None:
             return None
-        values, lengths = (torch.from_numpy(array).to(self.device, non_blocking=True) for array in side)
-        return Padded(values, lengths)
+        tensors = [torch.from_numpy(array) for array in side]
+        if self.device.type == "cuda":  # it fetches from pinned memory while the host goes on
+            tensors = [tensor.pin_memory().to(self.device, non_blocking=True) for tensor in tensors]
+        return Padded(*tensors)
 
     def _resample(self, seed: int) -> Resample:
         def side(number: int, text: str, draw: np.random.Generator) -> list[int]:

@@ -187,6 +187,11 @@ class Session:
         self._folder, self._task, self._asked = folder, task, asked
         self._about, self._files, self._validator = about, dict(files), validator
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model is trained."""
+        return self._task.device
+
     def save(self, t: Training) -> None:
         """Commit `last/`. Raises `DivergedError` (and keeps the former save) if a tensor is not finite."""
         tensors = state_tensors(t.micro.model, t.optimizer, t.averages, t.tally)
@@ -200,7 +205,7 @@ class Session:
             t.seconds(),
             str(self._about["parent"]),
             t.micro.world.size,
-            self._task.device,
+            self.device,
             str(self._about.get("held_out", "")),
             tuple(map(str, self._about.get("files") or ())),
         )

@@ -21,7 +21,7 @@ from seq2x.predict import model_folder
 from seq2x.run import Lock, commit, is_run, load
 from seq2x.settings import Settings, dump_toml, is_clean, several, without_effect
 from seq2x.storage import DISK, replace_file
-from seq2x.tasks.device import pick_device
+from seq2x.tasks.device import pick_device, repeatable
 from seq2x.training.distributed import World, joined
 from seq2x.training.final import TEST_FILE, final, require_readable
 from seq2x.training.log import Log, duration
@@ -166,7 +166,8 @@ def _work(request: Request, world: World) -> RunInfo:
         begun, progress = time.monotonic(), session.training.progress
         before = progress.step
         try:
-            reason = run(session.training)
+            with repeatable(session.device):
+                reason = run(session.training)
         finally:
             log.close()
         _say_end(request, progress, settings, reason, progress.step == before, log)
