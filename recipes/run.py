@@ -109,6 +109,7 @@ def _evaluate(run: Path, test: Test) -> dict[str, object]:
     rows = list(test.keep(_pairs(test.file, test.reverse)))
     file.write_text("".join(f"{source}\t{target}\n" for source, target in rows), encoding="utf-8")
     wanted = [word for metric in test.metrics for word in ("--metric", metric)]
+    wanted += ["--columns", "source=1,target=2"]  # as just written, whatever the files were that the run was trained on
     return {"items": len(rows), **json.loads(_seq2x("evaluate", str(run), str(file), "--json", *wanted))["results"]}
 
 
@@ -131,7 +132,7 @@ def train(name: str, out: Path, extra: Sequence[str]) -> None:
         "parameters": info["parameters"],
         "train_seconds": round(max(seconds)),
         "threads": settings["threads"] or os.cpu_count(),
-        "device": state["about"]["conditions"]["device"],
+        **{name: state["about"]["conditions"][name] for name in ("device", "processor")},
         "precision": settings["precision"],
         "evaluate_seconds": round(time.monotonic() - began),
         "published": recipe.published,
@@ -155,7 +156,8 @@ def write_table() -> None:
     ]
     for (name, seed), row in sorted(newest.items()):
         cpu = row.get("device", "cpu") == "cpu"
-        where = f"CPU, threads: {row.get('threads', 2)}" if cpu else row["device"]
+        processor = row.get("processor", "CPU").replace("(R)", "")
+        where = f"{processor}, threads: {row.get('threads', 2)}" if cpu else row["device"]
         for test, values in row["tests"].items():
             scores = "; ".join(
                 f"{metric} {value['value']:.2f} [{value['interval'][0]:.2f}-{value['interval'][1]:.2f}]"

@@ -227,8 +227,10 @@ def test_a_run_trained_on_swapped_columns_is_evaluated_on_them(pairs):
     task.about = dataclasses.replace(task.about, search={"columns": "source=2,target=1"})
     found = report(Predictor(task), pairs, **SHORT)
     assert [e.source for e in found.examples] == [line[::-1] for line in LINES]
+    said = "columns: source=2,target=1, as the run was trained (--columns says otherwise)"
+    assert said in found.notes and said in score(Predictor(task), pairs).notes
     told = report(Predictor(task), pairs, columns="source=1,target=2", **SHORT)
-    assert [e.source for e in told.examples] == LINES
+    assert [e.source for e in told.examples] == LINES and said not in told.notes
 
 
 def test_compare(run, pairs):

@@ -78,7 +78,10 @@ class Example:
 
 
 class Padded(NamedTuple):
-    """Unequal sequences in one rectangle: `values` `[B,L]` (symbols) or `[B,L,F]`, `lengths` `[B]`, int64."""
+    """Unequal sequences in one rectangle: `values` `[B,L]` (symbols) or `[B,L,F]`, `lengths` `[B]`, int64.
+
+    Lengths are known on the host, and best left there where the values are on a device: to ask it would be to wait.
+    """
 
     values: Array
     lengths: Array

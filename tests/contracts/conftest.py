@@ -4,10 +4,11 @@ import os
 from collections.abc import Iterator
 
 import pytest
-import torch
+
+from seq2x.tasks.device import pick_device
 
 
 @pytest.fixture(autouse=True)
 def device() -> Iterator[None]:
-    with torch.device(os.environ.get("SEQ2X_TEST_DEVICE", "cpu")):
+    with pick_device(os.environ.get("SEQ2X_TEST_DEVICE", "cpu")):
         yield

@@ -43,7 +43,7 @@ def _small(shape: ModelShape) -> ModelShape:
 def _found(
     model: EncoderDecoder, source: Padded, rules: Rules, longest: int = LONGEST, prefix: Any = None
 ) -> Hypotheses:
-    lengths = source.lengths.numpy()
+    lengths = source.lengths.cpu().numpy()
     limits = np.full(len(lengths), longest)
     return search(model, model.encode(source), lengths, limits, rules, prefix, frozenset())
 
@@ -123,8 +123,8 @@ def test_scores_are_log_p_and_neighbours_change_nothing(shape: ModelShape) -> No
         assert (found.stopped[:, rank] >= 0).all()
         target = Padded(torch.as_tensor(found.tokens[:, rank]), torch.as_tensor(found.lengths[:, rank]))
         scored = model.log_prob(Batch(batch.source, target, batch.rows))
-        np.testing.assert_allclose(found.log_p[:, rank], scored.items.numpy(), rtol=0, atol=1e-10)
-        np.testing.assert_allclose(found.scores[:, rank], scored.total.numpy(), rtol=0, atol=1e-10)
+        np.testing.assert_allclose(found.log_p[:, rank], scored.items.cpu().numpy(), rtol=0, atol=1e-10)
+        np.testing.assert_allclose(found.scores[:, rank], scored.total.cpu().numpy(), rtol=0, atol=1e-10)
 
 
 # ------------------------------------------------------------------ one search, whatever steps
@@ -166,11 +166,11 @@ class _ByPrefixes:
     ) -> tuple[Table, _Prefixes]:
         assert type(previous) is type(origin) is np.ndarray
         rows_NT = np.concatenate([state.rows_NT[origin], previous[:, None]], 1)
-        memory = self.model.encode(Padded(*(torch.from_numpy(part) for part in state.source)))
-        answer = self.model.decode(memory, torch.from_numpy(rows_NT), state.want)
-        attention = None if answer.attention is None else answer.attention[:, -1].numpy()
+        memory = self.model.encode(Padded(*(torch.as_tensor(part) for part in state.source)))
+        answer = self.model.decode(memory, torch.as_tensor(rows_NT), state.want)
+        attention = None if answer.attention is None else answer.attention[:, -1].cpu().numpy()
         after = _Prefixes(state.source, state.beams, state.want, rows_NT)
-        return Table(answer.all()[:, -1].numpy(), attention), after
+        return Table(answer.all()[:, -1].cpu().numpy(), attention), after
 
 
 WAYS: dict[str, Rules | Sampling] = {
@@ -187,7 +187,7 @@ def test_one_search_drives_the_model_a_numpy_step_and_an_ensemble_of_both(shape:
     """Tokens, scores, log p and attention are equal, whichever of the three the same search is given to."""
     model, batch = model_of(shape), batch_of(shape)
     numpy = _ByPrefixes(model)
-    source = Padded(*(part.numpy() for part in batch.source))
+    source = Padded(*(part.cpu().numpy() for part in batch.source))
     memory = model.encode(batch.source)
     driven: list[tuple[Decoder, Any]] = [
         (model, memory),

@@ -23,6 +23,7 @@ MODELS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 @pytest.mark.parametrize("name", MODELS)
 def test_an_update_never_waits_for_the_device(tmp_path, monkeypatch, fast_disk, name):
     """Torch raises at whatever makes the host wait; after the first update, which sets up what is set up once."""
@@ -61,7 +62,7 @@ def test_what_was_trained_there_answers_alike_here(tmp_path, fast_disk, name):
     texts = [line.split("\t")[0] for line in path.read_text().splitlines()]
     here, there = (seq2x.load(tmp_path / "run", device=device) for device in ("cpu", "cuda"))
     for search in ({"beam_size": 1}, {"beam_size": 4, "n_best": 2}):
-        found = [model.predict(texts, **search) for model in (here, there)]
+        found = [model(texts, details=True, **search) for model in (here, there)]
         assert [p.value for p in found[0]] == [p.value for p in found[1]]
         for a, b in zip(*found, strict=True):
             assert a.log_p == pytest.approx(b.log_p, abs=1e-4)

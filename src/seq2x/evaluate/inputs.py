@@ -87,6 +87,14 @@ def reading(predictor: Predictor, data: Mapping[str, Any]) -> Settings:
     return resolve({"references": about.references, **own, **data}, "settings")
 
 
+def own_columns(predictor: Predictor, data: Mapping[str, Any]) -> list[str]:
+    """A sentence where the columns are those of the run's own files: another file may have them the other way round."""
+    own = predictor.task.about.search.get("columns")
+    if not own or "columns" in data:
+        return []
+    return [f"columns: {own}, as the run was trained (--columns says otherwise)"]
+
+
 def pairs(paths: Paths, how: Settings) -> Items:
     """Every record of a set, those with blank sides too. Raises `DataError`."""
     from seq2x.data import Notes, read, sniff
@@ -107,6 +115,7 @@ def items(predictor: Predictor, paths: Paths, data: Mapping[str, Any]) -> Items:
 
     how = reading(predictor, data)
     found, notes = pairs(paths, how)
+    notes += own_columns(predictor, data)
     examples = [e for e in found if e.source.strip() or any(target.strip() for target in e.targets)]
     if not examples:
         found_text = f"{len(found):,} records read, all of them blank"

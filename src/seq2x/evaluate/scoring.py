@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from seq2x.evaluate.inputs import Paths, Run, Runs, loaded, pairs, parted, placed, reading, several
+from seq2x.evaluate.inputs import Paths, Run, Runs, loaded, own_columns, pairs, parted, placed, reading, several
 from seq2x.evaluate.notes import cut_sources, overlap, unlearned, unsearched
 from seq2x.evaluate.predicted import Given, predicted
 from seq2x.predict import Predictor
@@ -71,6 +71,7 @@ def _given(predictor: Predictor, path: Paths, data: Mapping[str, Any]) -> tuple[
     if own is not None:
         return own
     found, notes = pairs(path, how)
+    notes += own_columns(predictor, data)
     given = [
         Given(replace(example, targets=(target,)), [*codec.encode(target), EOS])
         for example in found

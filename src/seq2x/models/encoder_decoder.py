@@ -87,7 +87,7 @@ class EncoderDecoder(nn.Module):
             raise ValueError("there is no target to score")
         answer = self.answer(batch, want)
         values, lengths = batch.target
-        valid_BT = valid(lengths, values.shape[1])
+        valid_BT = valid(lengths, values.shape[1], values.device)
         items = answer.of(torch.where(valid_BT, values, PAD))
         items = torch.where(valid_BT, items, items.new_zeros(()))
         return Scored(items.sum(1), items, {} if answer.attention is None else {"attention": answer.attention})
@@ -102,4 +102,4 @@ def shift(target: Padded) -> Tensor:
     values, lengths = target
     begin = values.new_full((len(values), 1), BOS)
     inputs = torch.cat([begin, values[:, :-1]], 1)
-    return torch.where(valid(lengths, values.shape[1]), inputs, PAD)
+    return torch.where(valid(lengths, values.shape[1], values.device), inputs, PAD)

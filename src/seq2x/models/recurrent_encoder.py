@@ -46,10 +46,9 @@ class RecurrentEncoder(nn.Module):
     def forward(self, source: Padded) -> Memory:
         """Read `source.values` `[B,S]`, of which `source.lengths` `[B]` count."""
         values_BS, lengths_B = source
-        mask_BS = valid(lengths_B, values_BS.shape[1])
-        read_B = lengths_B.clamp(min=1)  # an empty source is read as one zero vector
-        # The kernels want lengths on the host: it waits for a device once, not in every layer.
-        host_B = read_B.cpu()
+        host_B = lengths_B.cpu().clamp(min=1)  # the kernels want them there; an empty source is read as one zero vector
+        lengths_B = lengths_B.to(values_BS.device, non_blocking=True)
+        read_B, mask_BS = lengths_B.clamp(min=1), valid(lengths_B, values_BS.shape[1])
         states_BSM = self.embedding(values_BS, mask_BS)
         contexts: list[Tensor] = []
         carries: list[Tensor] = []

@@ -135,7 +135,7 @@ class TransformerDecoder(nn.Module):
     def _remember(self, memory: Memory) -> tuple[list[tuple[Tensor, Tensor]], Tensor | None]:
         """Keys and values of every layer over `memory`, and the mask of its padding."""
         remembered = [cast(DecoderLayer, layer).cross.remember(memory.states) for layer in self.layers]
-        return remembered, key_mask(valid_positions(memory.lengths, memory.states.shape[1]))
+        return remembered, key_mask(valid_positions(memory.lengths, memory.states.shape[1], memory.states.device))
 
 
 def _continued(state: TransformerState, origin: Tensor) -> Tensor | None:

@@ -35,7 +35,7 @@ class TransformerEncoder(nn.Module):
     def forward(self, source: Padded) -> Memory:
         """`source.values` `[B,S]` -> states `[B,S,D]`, zero at padding."""
         ids, lengths = source
-        valid = valid_positions(lengths, ids.shape[1])
+        valid = valid_positions(lengths, ids.shape[1], ids.device)
         mask = key_mask(valid)
         x: Tensor = self.embedding(ids, valid)
         if self.positions is not None:
@@ -47,7 +47,7 @@ class TransformerEncoder(nn.Module):
             x = self.norm(x, valid)
         if valid is not None:
             x = torch.where(valid[..., None], x, x.new_zeros(()))
-        return Memory(x, lengths)
+        return Memory(x, lengths.to(ids.device, non_blocking=True))
 
 
 def layer_shape(shape: ModelShape) -> LayerShape:

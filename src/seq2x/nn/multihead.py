@@ -24,15 +24,14 @@ from .precision import linear
 __all__ = ["CrossAttention", "Past", "SelfAttention", "attend", "key_mask", "valid_positions"]
 
 
-def valid_positions(lengths: Tensor, size: int) -> Tensor | None:
-    """`[B, size]`, true where a position counts; None if all do.
+def valid_positions(lengths: Tensor, size: int, device: torch.device | None = None) -> Tensor | None:
+    """`[B, size]` on `device` (None: where the lengths are), true where a position counts; None if all do.
 
-    Only where `lengths` `[B]` lie in the host's own memory is that looked up: on other devices the host would have to
-    wait, and a mask is always made.
+    Only where `lengths` `[B]` lie in the host's own memory is that looked up: else it would have to wait.
     """
     if lengths.device.type == "cpu" and len(lengths) and lengths.numpy().min() >= size:
         return None
-    return valid(lengths, size)
+    return valid(lengths, size, device)
 
 
 def key_mask(valid_BS: Tensor | None) -> Tensor | None:

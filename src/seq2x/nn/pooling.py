@@ -17,8 +17,9 @@ __all__ = ["POOLINGS", "Pooling", "first_last", "last", "maximum", "mean", "vali
 Pooling: TypeAlias = Callable[[Tensor, Tensor, int], Tensor]
 
 
-def valid(lengths_B: Tensor, size: int) -> Tensor:
-    """The mask `[B,size]`: true where a position lies within its sequence."""
+def valid(lengths_B: Tensor, size: int, device: torch.device | None = None) -> Tensor:
+    """The mask `[B,size]` on `device` (None: where the lengths are): true where a position is within its sequence."""
+    lengths_B = lengths_B.to(device or lengths_B.device, non_blocking=True)
     return torch.arange(size, device=lengths_B.device) < lengths_B[:, None]
 
 

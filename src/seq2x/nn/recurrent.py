@@ -7,6 +7,7 @@ run the same code. What a layer carries on is one tensor, `[B,C]`: the state `h`
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -78,14 +79,21 @@ class Recurrent(nn.Module):
         dtype = next(self.kernel.parameters()).dtype
         inputs_BTI = inputs_BTI.to(dtype)
         first = None if carry_BC is None else self._unpack(carry_BC.to(dtype))
-        if lengths_B is None:
-            states_BTM, end = self.kernel(inputs_BTI, first)
-        else:
-            packed = pack_padded_sequence(inputs_BTI, lengths_B.cpu(), batch_first=True, enforce_sorted=False)
-            states, end = self.kernel(packed, first)
-            states_BTM, _ = pad_packed_sequence(states, batch_first=True, total_length=inputs_BTI.shape[1])
+        with self._differentiable():
+            if lengths_B is None:
+                states_BTM, end = self.kernel(inputs_BTI, first)
+            else:
+                packed = pack_padded_sequence(inputs_BTI, lengths_B.cpu(), batch_first=True, enforce_sorted=False)
+                states, end = self.kernel(packed, first)
+                states_BTM, _ = pad_packed_sequence(states, batch_first=True, total_length=inputs_BTI.shape[1])
         ends = end if self.kind == "lstm" else (end,)
         return states_BTM, torch.cat([part.transpose(0, 1).flatten(1) for part in ends], -1)
+
+    def _differentiable(self) -> AbstractContextManager[None]:
+        """cuDNN's kernel has no backward pass in evaluation: where gradients are wanted there, torch's own is used."""
+        cuda = next(self.kernel.parameters()).is_cuda
+        missing = cuda and torch.is_grad_enabled() and not self.training
+        return torch.backends.cudnn.flags(enabled=False) if missing else nullcontext()
 
     def _unpack(self, carry_BC: Tensor) -> Tensor | tuple[Tensor, ...]:
         """The carry as torch's kernels take it: `[directions,B,width]`, a pair of them for an LSTM."""

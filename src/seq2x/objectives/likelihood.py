@@ -41,6 +41,7 @@ class Likelihood:
         if batch.target is None:
             raise ValueError("there is no target to learn")
         values, lengths = batch.target
+        lengths = lengths.to(values.device, non_blocking=True)
         ids = torch.where(valid(lengths, values.shape[1]), values, PAD)
         total, nll = model.answer(batch).losses(ids, self.smoothing)
         tokens = lengths.sum()

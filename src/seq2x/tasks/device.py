@@ -17,6 +17,8 @@ __all__ = ["pick_device", "repeatable"]
 def pick_device(name: str) -> torch.device:
     """`auto` is the first CUDA device if there is one, else the CPU. `DeviceError` says what is there instead."""
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if count:
+        torch.backends.cudnn.allow_tf32 = False  # fp32 is fp32: else cuDNN's recurrent kernels round to 10 bits
     if name == "auto":
         return torch.device("cuda", 0) if count else torch.device("cpu")
     there = ", ".join(["cpu", *(f"cuda:{index}" for index in range(count))])

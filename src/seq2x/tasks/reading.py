@@ -52,4 +52,4 @@ def padded(sequences: Sequence[Sequence[int]], device: torch.device) -> Padded:
     values = np.full((len(sequences), int(lengths.max(initial=0))), PAD, np.int64)
     for row, ids in enumerate(sequences):
         values[row, : len(ids)] = ids
-    return Padded(torch.from_numpy(values).to(device), torch.from_numpy(lengths).to(device))
+    return Padded(torch.from_numpy(values).to(device), torch.from_numpy(lengths))

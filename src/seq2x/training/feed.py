@@ -44,7 +44,7 @@ class StoreFeed:
         return int(self._targets[rows].sum())
 
     def batch(self, rows: np.ndarray, seed: int) -> Batch:
-        """The batch of `rows` as tensors on the device."""
+        """The batch of `rows`: symbols on the device, lengths on the host."""
         found = collate(self.store, rows, self._resample(seed) if self._dropout else None)
         source, target = (self._moved(side) for side in (found.source, found.target))
         return Batch(source, target, found.rows)
@@ -52,10 +52,10 @@ class StoreFeed:
     def _moved(self, side: Padded | None) -> Padded | None:
         if side is None:
             return None
-        tensors = [torch.from_numpy(array) for array in side]
+        values, lengths = (torch.from_numpy(array) for array in side)
         if self.device.type == "cuda":  # it fetches from pinned memory while the host goes on
-            tensors = [tensor.pin_memory().to(self.device, non_blocking=True) for tensor in tensors]
-        return Padded(*tensors)
+            values = values.pin_memory()
+        return Padded(values.to(self.device, non_blocking=True), lengths)
 
     def _resample(self, seed: int) -> Resample:
         def side(number: int, text: str, draw: np.random.Generator) -> list[int]:
