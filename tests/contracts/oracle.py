@@ -84,7 +84,7 @@ def _decoded(
     inputs = torch.cat([torch.full((len(found), 1), BOS), rows[:, :-1]], 1)
     answer = model.decode(memory, inputs, frozenset({"attention"}))
     log_p = answer.all().gather(-1, rows[..., None]).squeeze(-1)
-    return log_p.cpu().numpy(), None if answer.attention is None else answer.attention.numpy()
+    return log_p.cpu().numpy(), None if answer.attention is None else answer.attention.cpu().numpy()
 
 
 def _score(log_p: float, length: int, source: int, attention: np.ndarray | None, rules: Rules) -> float:

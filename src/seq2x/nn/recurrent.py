@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -78,16 +79,22 @@ class Recurrent(nn.Module):
         # The kernels want one precision throughout: that of the weights.
         dtype = next(self.kernel.parameters()).dtype
         inputs_BTI = inputs_BTI.to(dtype)
-        first = None if carry_BC is None else self._unpack(carry_BC.to(dtype))
+        carry_BC = None if carry_BC is None else carry_BC.to(dtype)
         with self._differentiable():
             if lengths_B is None:
-                states_BTM, end = self.kernel(inputs_BTI, first)
-            else:
-                packed = pack_padded_sequence(inputs_BTI, lengths_B.cpu(), batch_first=True, enforce_sorted=False)
-                states, end = self.kernel(packed, first)
-                states_BTM, _ = pad_packed_sequence(states, batch_first=True, total_length=inputs_BTI.shape[1])
+                return self._read(inputs_BTI, carry_BC)
+            lengths_B, order_B, back_B = _longest_first(lengths_B, inputs_BTI.device)
+            packed = pack_padded_sequence(inputs_BTI.index_select(0, order_B), lengths_B, batch_first=True)
+            carry_BC = None if carry_BC is None else carry_BC.index_select(0, order_B)
+            states, carry_BC = self._read(packed, carry_BC)
+            states_BTM, _ = pad_packed_sequence(states, batch_first=True, total_length=inputs_BTI.shape[1])
+            return states_BTM.index_select(0, back_B), carry_BC.index_select(0, back_B)
+
+    def _read(self, inputs: Any, carry_BC: Tensor | None) -> tuple[Any, Tensor]:
+        """The kernel's states of `inputs`, packed where they are, and what is carried at the end."""
+        states, end = self.kernel(inputs, None if carry_BC is None else self._unpack(carry_BC))
         ends = end if self.kind == "lstm" else (end,)
-        return states_BTM, torch.cat([part.transpose(0, 1).flatten(1) for part in ends], -1)
+        return states, torch.cat([part.transpose(0, 1).flatten(1) for part in ends], -1)
 
     def _differentiable(self) -> AbstractContextManager[None]:
         """cuDNN's kernel has no backward pass in evaluation: where gradients are wanted there, torch's own is used."""
@@ -100,3 +107,13 @@ class Recurrent(nn.Module):
         parts = torch.tensor_split(carry_BC, 2 if self.kind == "lstm" else 1, -1)
         shaped = tuple(part.view(-1, self.directions, self.width).transpose(0, 1).contiguous() for part in parts)
         return shaped if self.kind == "lstm" else shaped[0]
+
+
+def _longest_first(lengths_B: Tensor, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """(sorted lengths, on the host; which row comes where; where each row went, both on `device`), all `[B]`.
+
+    What `pack_padded_sequence` does with `enforce_sorted=False`, but that its host waits for the device.
+    """
+    lengths_B, order_B = torch.sort(lengths_B.cpu(), descending=True)
+    back_B = order_B.argsort()
+    return lengths_B, order_B.to(device, non_blocking=True), back_B.to(device, non_blocking=True)
