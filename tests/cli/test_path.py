@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -379,6 +380,7 @@ def test_an_interrupt_leaves_whole_lines(run_a, tmp_path):
     process.stdin.flush()
     while not out.exists() or not out.read_bytes():
         assert process.poll() is None
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()
     assert process.returncode == 130 and err == b""

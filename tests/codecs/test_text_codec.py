@@ -43,6 +43,7 @@ def expected(codec: TextCodec, text: str) -> str:
     return " ".join(word for word in text.split(" ") if word) if codec.units == "word" else text
 
 
+@pytest.mark.no_cover  # see tests/contracts
 @pytest.mark.parametrize("units", UNITS)
 @pytest.mark.parametrize("codecs", [CODECS, LOWER], ids=["nfc", "nfkc-lower"])
 @given(text=anything)
@@ -108,6 +109,7 @@ def test_decoded_text_is_one_line_of_utf8_whatever_the_ids(units, data):
     assert text.encode("utf-8").decode("utf-8") == text
 
 
+@pytest.mark.no_cover  # see tests/contracts
 @pytest.mark.parametrize("units", UNITS)
 @given(texts=st.lists(anything, max_size=5))
 def test_batch_is_single(units, texts):

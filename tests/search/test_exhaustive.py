@@ -15,6 +15,8 @@ from seq2x.types import BOS, EOS, PAD
 from .decoders import RandomDecoder
 from .oracle import exhaustive, forced_log_p, may_follow
 
+pytestmark = pytest.mark.no_cover  # see tests/contracts
+
 
 def _rules(draw, beam_size, n_best):
     return Rules(

@@ -164,6 +164,7 @@ changes = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.no_cover  # see tests/contracts
 @given(changes, st.dictionaries(st.sampled_from(["layers", "valid", "seed"]), st.text(max_size=200)), names)
 def test_written_read_written(tmp_path_factory, values, reasons, train):
     path = tmp_path_factory.getbasetemp() / "recipe.toml"
@@ -175,6 +176,7 @@ def test_written_read_written(tmp_path_factory, values, reasons, train):
     assert dump_toml(settings, {}) == dump_toml(resolve(found.settings, "x"), {})
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("count", [2_500, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_mutants_are_recipes_or_one_line(tmp_path, monkeypatch, count):
     """D4: thousands of small changes to a good recipe, and never anything but a recipe or a `UsageError`; what is

@@ -92,6 +92,7 @@ def test_two_ranks_are_one_for_every_model(tmp_path):
         np.testing.assert_allclose(ranks[0][name], expected, rtol=1e-12, atol=1e-12, err_msg=name)
 
 
+@pytest.mark.slow
 def test_two_ranks_train_a_whole_run(tmp_path):
     path = pairs(tmp_path)
     two_ranks(WHOLE, path, tmp_path / "two")
