@@ -9,7 +9,7 @@ OUT ?= runs/demo
 
 VERSIONS ?= 3.11 3.12 3.13 3.14
 
-.PHONY: setup demo test test-all check lint bench recipes dist dry-run docs clean
+.PHONY: setup demo test test-all check lint wheel bench recipes dist dry-run docs clean
 
 setup: .venv/ready
 
@@ -29,15 +29,18 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+wheel: setup
+	$(BIN)/python tests/wheel.py
+
 # Two workers share the machine, one thread each; what forks, kills or measures memory runs by itself.
-test: lint
+test: setup
+	$(MAKE) --output-sync=target -j2 lint wheel
 	rm -f .coverage .coverage.*
 	OMP_NUM_THREADS=1 COVERAGE_FILE=.coverage.many $(BIN)/python -m pytest -q -m "not slow and not alone" -n 2 --dist loadfile --cov --cov-report=
 	OMP_NUM_THREADS=1 COVERAGE_FILE=.coverage.alone $(BIN)/python -m pytest -q -m "alone and not slow" --cov --cov-report=
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --skip-covered --fail-under=90
 	$(BIN)/coverage report --include="src/seq2x/run.py,src/seq2x/search/*" --fail-under=100
-	$(BIN)/python tests/wheel.py
 
 test-all: test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "slow" -n 2 --dist loadfile

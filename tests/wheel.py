@@ -1,7 +1,7 @@
 """The wheel as a user gets it: built, installed without its dependencies into a fresh environment, used; and the source
 archive, which has to hold the whole project.
 
-Run by `make test` after the tests: `python tests/wheel.py`. Needs no network: a `.pth` file lends the fresh environment
+Run by `make test`: `python tests/wheel.py`. Needs no network: a `.pth` file lends the fresh environment
 the dependencies that are already installed here.
 """
 

@@ -26,7 +26,9 @@ def reference(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)]
+)
 def test_a_signal_saves_and_the_run_goes_on(reference, tmp_path, number, code):
     line = ["train", str(reference / "train.tsv"), "--out", str(tmp_path / "run"), *LONG]
     process = subprocess.Popen(

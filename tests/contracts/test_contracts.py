@@ -1,4 +1,4 @@
-"""CONTRACTS x every model: of a pairwise sample every contract takes a third always, another one than its neighbours;
+"""CONTRACTS x every model: of a pairwise sample every contract takes a fourth always, another one than its neighbours;
 the whole sample and the full product of options are slow tests.
 """
 
@@ -15,7 +15,7 @@ from .table import CONTRACTS, Contract, Exempt
 pytestmark = pytest.mark.no_cover  # being watched costs half as much again, and other tests go through the same lines
 
 SAMPLE = sample()
-TURNS = 3
+TURNS = 4
 SLOW_PART = 37  # every how manyth recurrent shape of the full product is taken; prime, so that every option varies
 
 
@@ -27,7 +27,7 @@ def _hold(contract: Contract, shape: ModelShape) -> None:
 
 
 def _cases() -> Iterator[ParameterSet]:
-    """Every contract with every shape of the sample; two of three are slow."""
+    """Every contract with every shape of the sample; three of four are slow."""
     for turn, (name, contract) in enumerate(CONTRACTS.items()):
         for number, shape in enumerate(SAMPLE):
             marks = [] if (turn + number) % TURNS == 0 else [pytest.mark.slow]

@@ -54,17 +54,18 @@ def child(path, out, pipe):
 
 
 def launch(path, out, after, number):
-    """Start a trainer, send it signal `number` after so many seconds; (exit status, last save, last update, seconds
-    until it had gone)."""
+    """Start a trainer, send it signal `number` after so many seconds (None: never); (exit status, last save, last
+    update, seconds until it had gone)."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(reader)
         child(path, out, writer)
     os.close(writer)
-    time.sleep(after)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
+    if after is not None:
+        time.sleep(after)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
     sent = time.monotonic()
     _, status = os.waitpid(pid, 0)
     answered = time.monotonic() - sent
@@ -80,13 +81,14 @@ def storm(folder, number, pick):
     path = pairs(folder)
     go(path, folder / "reference", **RUN)
     expected = content(folder / "reference")
+    *_, whole = launch(path, folder / "timed", None, 0)  # all is imported now: how long a run takes on this machine
     draw = random.Random(5)
     ended = runs = lost = wrong = late = codes = slowest = 0
     left = []
     out, acknowledged = folder / "run", 0
     while ended < number:
         sent = pick(draw)
-        status, saved, updates, answered = launch(path, out, draw.uniform(0.0, 0.28), sent)
+        status, saved, updates, answered = launch(path, out, draw.uniform(0.0, whole), sent)
         acknowledged = max(acknowledged, saved)
         stopped = os.WIFSIGNALED(status) or os.waitstatus_to_exitcode(status) != 0
         ended += stopped

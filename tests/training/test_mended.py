@@ -59,7 +59,9 @@ def test_a_state_that_is_all_damaged_is_not_begun_anew(path, run):
 
 
 @pytest.mark.parametrize("damage", ["gone", "training", "validation", "a bit", "of other data"])
-@pytest.mark.parametrize("changes", [{}, {"valid_size": None, "references": "merge"}])
+@pytest.mark.parametrize(
+    "changes", [{}, pytest.param({"valid_size": None, "references": "merge"}, marks=pytest.mark.slow)]
+)
 def test_prepared_data_is_prepared_again(path, tmp_path, damage, changes):
     run = tmp_path / "run"
     go(path, run, max_steps=3, **changes)

@@ -217,6 +217,7 @@ except DeviceError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_rank_that_is_gone_without_a_word(tmp_path):
     (code, said), (killed, _) = together(*[["-c", KILLED]] * 2)
     assert (code, killed) == (1, -9) and "rank 0: another rank is gone" in said and "run again to go on" in said

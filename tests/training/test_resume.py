@@ -251,6 +251,7 @@ def test_best_is_complete_and_gives_what_was_validated(tmp_path, fast_disk):
 # ------------------------------------------------------------------ R6: two processes, the same bits
 
 
+@pytest.mark.slow
 def test_two_processes_with_other_surroundings_agree(tmp_path):
     path = pairs(tmp_path)
     program = "import sys; from tests.training.runs import *; go(Path(sys.argv[1]), Path(sys.argv[2]))"
