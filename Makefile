@@ -7,6 +7,8 @@ TORCH_INDEX ?=
 BIN := .venv/bin
 OUT ?= runs/demo
 
+unexport PYTHONDONTWRITEBYTECODE # each start of pytest would read and compile all tests anew
+
 VERSIONS ?= 3.11 3.12 3.13 3.14
 
 .PHONY: setup demo test test-all check lint wheel bench recipes dist dry-run docs clean
@@ -44,6 +46,7 @@ test: setup
 
 test-all: test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "slow" -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "hypothesis and not slow" -n 2 --hypothesis-profile=thorough
 
 check: lint
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("steady")
+steady = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", steady, max_examples=30)
+settings.register_profile("thorough", steady, max_examples=300)  # make test-all
+settings.load_profile("quick")
 os.environ.setdefault("SEQ2X_CACHE", str(Path(tempfile.gettempdir()) / f"seq2x-tests-{os.getuid()}"))
