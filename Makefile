@@ -45,7 +45,7 @@ test: setup
 	$(BIN)/coverage report --include="src/seq2x/run.py,src/seq2x/search/*" --fail-under=100
 
 test-all: test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "slow" -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "slow" -n 2 --dist worksteal
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "hypothesis and not slow" -n 2 --hypothesis-profile=thorough
 
 check: lint
