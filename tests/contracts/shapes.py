@@ -26,6 +26,7 @@ SIZES: Mapping[str, Any] = {
     "embedding_width": 8,
     "heads": 2,
     "feedforward": 12,
+    "attention_temperature": 0.8,
     "dropout": 0.0,
     "attention_dropout": 0.0,
     "max_source_length": 512,
@@ -33,7 +34,8 @@ SIZES: Mapping[str, Any] = {
 }
 
 _TRANSFORMER = ("norm", "norm_position", "positions", "activation")
-_RECURRENT = ("bidirectional", "context", "context_use", "attention", "output_from", "input_feeding")
+_OF_ATTENTION = ("attention", "attention_history", "input_feeding")
+_RECURRENT = ("bidirectional", "context", "context_use", "output_from", *_OF_ATTENTION)
 
 
 def _values(name: str) -> tuple[Any, ...]:
@@ -77,7 +79,7 @@ def product(kind: str) -> Iterator[ModelShape]:
 
 def _pairs(choice: Mapping[str, Any]) -> set[tuple[tuple[str, Any], ...]]:
     """The pairs of values that a shape really tries: how attention scores is not tried where there is none."""
-    idle = ("attention", "input_feeding") if choice.get("context", "attention") != "attention" else ()
+    idle = _OF_ATTENTION if choice.get("context", "attention") != "attention" else ()
     return set(itertools.combinations([(name, value) for name, value in choice.items() if name not in idle], 2))
 
 

@@ -12,7 +12,8 @@ With e_t the embedding of the symbol before position t, h_t^l the state of layer
                      o_t   = h_t, with attention tanh(W [h_t; C_t])       "state" (Luong et al. 2015, eq. 5)
 
 The state never waits for the attention of its own step before it moves, so that in training every layer is one call
-over all positions, and so is attention. Only input feeding has to go step by step, and costs accordingly.
+over all positions, and so is attention, unless it looks at its own history (`attention_history`). Only input feeding
+has to go step by step throughout, and costs accordingly.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from seq2x.nn.attention import ATTENTIONS, Attention
+from seq2x.nn.attention_history import HISTORIES, History
 from seq2x.nn.dropout import Dropout
 from seq2x.nn.embedding import Embedding
 from seq2x.nn.pooling import valid
@@ -58,15 +60,18 @@ class _Source:
 
 @dataclass(frozen=True, slots=True)
 class _Carry:
-    """What goes from step to step: `layers` `[N,C]` each, and for input feeding the last `output` `[N,D]`."""
+    """What goes from step to step: `layers` `[N,C]` each, for input feeding the last `output` `[N,D]`, and where
+    attention looks at its history the `trace` of former weights `[N,channels,S]`.
+    """
 
     layers: tuple[Tensor, ...]
     output: Tensor | None
+    trace: Tensor | None
 
     def take(self, rows: Tensor) -> _Carry:
         """Row n goes on from what was row `rows[n]`."""
-        fed = None if self.output is None else self.output.index_select(0, rows)
-        return _Carry(tuple(layer.index_select(0, rows) for layer in self.layers), fed)
+        fed, trace = (None if part is None else part.index_select(0, rows) for part in (self.output, self.trace))
+        return _Carry(tuple(layer.index_select(0, rows) for layer in self.layers), fed, trace)
 
 
 @dataclass(slots=True)
@@ -130,6 +135,11 @@ class RecurrentDecoder(nn.Module):
         self.carry_width = 2 * width if shape.kind == "lstm" else width
         self.asking = (0 if self.joins_later else shape.decoder_layers - 1) if attends else None
         self.attention: Attention | None = ATTENTIONS[shape.attention](width, memory) if attends else None
+        self.history: History | None = None
+        if self.attention is not None:
+            self.attention.temperature = shape.attention_temperature
+            if shape.attention_history != "none":
+                self.history = HISTORIES[shape.attention_history](self.attention.width)
         self.first = _linear(context, embedded) if "first" in uses else None
         self.bridges = _Bridges(shape, context) if "state" in uses else None
         seen = width
@@ -201,7 +211,9 @@ class RecurrentDecoder(nn.Module):
             carries = [like.new_zeros(rows, self.carry_width) for _ in self.layers]
         else:
             carries = [carry_BC.repeat_interleave(beams, 0) for carry_BC in self.bridges(memory)]
-        return _Carry(tuple(carries), like.new_zeros(rows, self.width) if self.feeds else None)
+        fed = like.new_zeros(rows, self.width) if self.feeds else None
+        trace = None if self.history is None else self.history.begin(rows, like.shape[1], like)
+        return _Carry(tuple(carries), fed, trace)
 
     def _run(self, vectors_NtE: Tensor, source: _Source, carry: _Carry) -> tuple[Tensor, Tensor | None, _Carry]:
         """`t` positions: outputs `[N,t,D]`, attention `[N,t,S]`, and what is carried on."""
@@ -215,25 +227,48 @@ class RecurrentDecoder(nn.Module):
             context_NtC if self.joins_first else None,
             None if carry.output is None else carry.output[:, None],
         )
-        carries = []
+        carries, trace = [], carry.trace
         for depth, layer in enumerate(self.layers):
             if depth:
                 states = _join(self.dropout(states), context_NtC if self.joins_later else None)
             states, end = layer(states, carry.layers[depth])
             carries.append(end)
             if depth == self.asking:
-                context_NtC, alpha_NtS = self._attend(states, source)
+                context_NtC, alpha_NtS, trace = self._attend(states, source, trace)
         outputs_NtD = self._read_out(states, vectors_NtE, context_NtC)
         fed = outputs_NtD[:, -1] if self.feeds else None
-        return self.dropout(outputs_NtD), alpha_NtS, _Carry(tuple(carries), fed)
+        return self.dropout(outputs_NtD), alpha_NtS, _Carry(tuple(carries), fed, trace)
 
-    def _attend(self, states_NtD: Tensor, source: _Source) -> tuple[Tensor, Tensor]:
-        """Contexts `[N,t,M]` and weights `[N,t,S]`: all beams and positions of a sentence are its queries."""
+    def _attend(
+        self, states_NtD: Tensor, source: _Source, trace: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Contexts `[N,t,M]`, weights `[N,t,S]` and the trace they leave: all beams and positions of a sentence are its
+        queries, at once unless a query depends on the weights before it.
+        """
         assert self.attention is not None and source.keys is not None  # by construction: told to mypy
         N, t, D = states_NtD.shape
+        if self.history is not None and trace is not None:
+            alpha_NtS, trace = self._one_by_one(self.history, self.attention, states_NtD, source, trace)
+            context_BQM = alpha_NtS.reshape(len(source.mask), -1, alpha_NtS.shape[-1]) @ source.states
+            return context_BQM.view(N, t, -1), alpha_NtS, trace
         queries_BQD = states_NtD.reshape(len(source.mask), -1, D)
         context_BQM, alpha_BQS = self.attention(queries_BQD, source.keys, source.states, source.mask)
-        return context_BQM.view(N, t, -1), alpha_BQS.view(N, t, -1)
+        return context_BQM.view(N, t, -1), alpha_BQS.view(N, t, -1), None
+
+    @staticmethod
+    def _one_by_one(
+        history: History, attention: Attention, states_NtD: Tensor, source: _Source, trace: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Weights `[N,t,S]`, each position's from the trace of those before it, and the last trace."""
+        assert source.keys is not None
+        beams = len(states_NtD) // len(source.mask)
+        keys_NSA, mask_NS = (part.repeat_interleave(beams, 0) for part in (source.keys, source.mask))
+        weights = []
+        for query_N1D in torch.split(states_NtD, 1, 1):
+            alpha_N1S = attention.weights(query_N1D, keys_NSA + history(trace), mask_NS)
+            trace = history.after(trace, alpha_N1S[:, 0])
+            weights.append(alpha_N1S)
+        return torch.cat(weights, 1), trace
 
     def _read_out(self, states_NtD: Tensor, vectors_NtE: Tensor, context_NtC: Tensor | None) -> Tensor:
         if self.readout is None:

@@ -31,6 +31,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "tied": ("all", "target", "none"),
     "context": ("last", "first_last", "mean", "max", "attention"),
     "attention": ("dot", "scaled", "general", "additive"),
+    "attention_history": ("none", "location", "coverage", "location+coverage"),
     "output_from": ("state", "all"),
 }
 _RANGES: Mapping[str, tuple[int, int]] = {
@@ -46,6 +47,9 @@ _RANGES: Mapping[str, tuple[int, int]] = {
     "max_target_length": (1, 1 << 24),
 }
 _CONTEXT_USES = ("state", "first", "every")
+_SHARES = ("dropout", "attention_dropout")
+_LATER: Mapping[str, JSON] = {"attention_history": "none", "attention_temperature": 1.0}
+"""What the first runs do not name, and what it was then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +83,8 @@ class ModelShape:
     attention: Literal["dot", "scaled", "general", "additive"] = "additive"
     output_from: Literal["state", "all"] = "all"
     input_feeding: bool = False
+    attention_history: Literal["none", "location", "coverage", "location+coverage"] = "none"
+    attention_temperature: float = 1.0
     max_source_length: int = 512
     max_target_length: int = 512
 
@@ -100,6 +106,7 @@ class ModelShape:
         if not isinstance(mapping, Mapping):
             raise FolderError(where, f"the model's shape is a {type(mapping).__name__}", "an object")
         fields = {field.name: field.type for field in dataclasses.fields(cls)}
+        mapping = {**_LATER, **mapping}
         if unknown := sorted(str(name) for name in mapping.keys() - fields.keys()):
             raise FolderError(where, f"unknown model values {', '.join(unknown[:10])}", f"only {', '.join(fields)}")
         if missing := sorted(fields.keys() - mapping.keys()):
@@ -121,7 +128,7 @@ class _Problem(NamedTuple):
 def _check_type(name: str, value: Any, where: str) -> None:
     if name in _RANGES:
         right, expected = isinstance(value, int) and not isinstance(value, bool), "an integer"
-    elif name in ("dropout", "attention_dropout"):
+    elif name in (*_SHARES, "attention_temperature"):
         right, expected = isinstance(value, int | float) and not isinstance(value, bool), "a number"
     elif name in ("bidirectional", "input_feeding"):
         right, expected = isinstance(value, bool), "true or false"
@@ -139,9 +146,11 @@ def _problems(shape: ModelShape) -> Iterator[_Problem]:
     for name, (low, high) in _RANGES.items():
         if not low <= getattr(shape, name) <= high:
             yield _Problem(name, str(getattr(shape, name)), f"{low} to {high}")
-    for name in ("dropout", "attention_dropout"):
+    for name in _SHARES:
         if not 0.0 <= getattr(shape, name) < 1.0:  # also refuses NaN
             yield _Problem(name, str(getattr(shape, name)), "at least 0 and below 1")
+    if not 0.0 < shape.attention_temperature <= 100.0:
+        yield _Problem("attention_temperature", str(shape.attention_temperature), "above 0, at most 100")
     uses = shape.context_use.split("+")
     if not set(uses) <= set(_CONTEXT_USES) or len(set(uses)) != len(uses):
         yield _Problem("context_use", f'"{shape.context_use}"', "some of state, first, every, joined by +")
@@ -212,6 +221,8 @@ def shape_of(settings: Settings, source_size: int, target_size: int, joint: bool
         attention=settings.attention,
         output_from=settings.output_from,
         input_feeding=settings.input_feeding,
+        attention_history=settings.attention_history,
+        attention_temperature=settings.attention_temperature,
         max_source_length=settings.max_source_length,
         max_target_length=settings.max_target_length,
     )

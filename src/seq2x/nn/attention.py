@@ -2,7 +2,7 @@
 
 A decoder state `q` asks the encoder states `h_1 .. h_S` (already projected to *keys*, once per sentence):
 
-    e_s = score(q, h_s)        alpha = softmax(e)        C = sum_s alpha_s h_s
+    e_s = score(q, h_s)        alpha = softmax(e / temperature)        C = sum_s alpha_s h_s
 
 Queries come as `[B,Q,D]`: all target positions at once in training, all beams of a sentence in search. Keys and
 states lead with `B` and are never repeated. (Multi-head attention of the Transformer: `seq2x.nn.multihead`.)
@@ -39,12 +39,20 @@ def masked_softmax(scores_BQS: Tensor, mask_BS: Tensor) -> Tensor:
 class Attention(nn.Module):
     """What all scores share. A subclass has `keys` and `scores`.
 
-    `query` is D, the width of the asking state, `memory` is M, the width of the encoder's states.
+    `query` is D, the width of the asking state, `memory` is M, the width of the encoder's states. A `temperature`
+    below 1 makes weights sharper, above 1 flatter.
     """
+
+    temperature = 1.0
 
     def __init__(self, query: int, memory: int) -> None:
         super().__init__()
         self.query, self.memory = query, memory
+
+    @property
+    def width(self) -> int:
+        """A, the width of the keys."""
+        return self.query
 
     def keys(self, states_BSM: Tensor) -> Tensor:
         """What the queries are compared with, `[B,S,A]`: computed once per sentence."""
@@ -54,11 +62,18 @@ class Attention(nn.Module):
         """`e`, `[B,Q,S]`, before the mask and the softmax."""
         raise NotImplementedError
 
+    def weights(self, query_BQD: Tensor, keys_BSA: Tensor, mask_BS: Tensor) -> Tensor:
+        """`alpha` `[B,Q,S]`, zero where the mask is false."""
+        scores_BQS = self.scores(query_BQD, keys_BSA)
+        if self.temperature != 1.0:
+            scores_BQS = scores_BQS / self.temperature
+        return masked_softmax(scores_BQS, mask_BS)
+
     def forward(
         self, query_BQD: Tensor, keys_BSA: Tensor, states_BSM: Tensor, mask_BS: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The contexts `C` `[B,Q,M]` and `alpha` `[B,Q,S]`; `states_BSM` are zero where the mask is false."""
-        alpha_BQS = masked_softmax(self.scores(query_BQD, keys_BSA), mask_BS)
+        alpha_BQS = self.weights(query_BQD, keys_BSA, mask_BS)
         return alpha_BQS @ states_BSM, alpha_BQS
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .attended import Attended
 from .likelihood import Likelihood
 
-__all__ = ["Likelihood"]
+__all__ = ["Attended", "Likelihood"]

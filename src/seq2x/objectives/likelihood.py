@@ -8,19 +8,23 @@ from typing import Literal, Protocol
 import torch
 
 from seq2x.nn.pooling import valid
-from seq2x.types import PAD, Batch, Loss
+from seq2x.types import PAD, Batch, Loss, Padded
 
-__all__ = ["Likelihood"]
+__all__ = ["Answer", "Likelihood"]
 
 
-class _Answer(Protocol):
+class Answer(Protocol):
+    """What is asked of a model's answer."""
+
     def losses(
         self, ids: torch.Tensor, smoothing: float, weights: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]: ...
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The summed smoothed loss of `ids` `[B,T]`, and the plain one."""
+        ...
 
 
 class _Model(Protocol):
-    def answer(self, batch: Batch) -> _Answer: ...
+    def answer(self, batch: Batch) -> Answer: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +42,21 @@ class Likelihood:
 
     def __call__(self, model: _Model, batch: Batch) -> Loss:
         """`parts`: `nll`, the plain negative log-likelihood in nats, and `tokens`, the number of symbols."""
-        if batch.target is None:
-            raise ValueError("there is no target to learn")
-        values, lengths = batch.target
+        _target(batch)
+        return self.of(model.answer(batch), batch)
+
+    def of(self, answer: Answer, batch: Batch) -> Loss:
+        """The same of an answer that is there already."""
+        values, lengths = _target(batch)
         lengths = lengths.to(values.device, non_blocking=True)
         ids = torch.where(valid(lengths, values.shape[1]), values, PAD)
-        total, nll = model.answer(batch).losses(ids, self.smoothing)
+        total, nll = answer.losses(ids, self.smoothing)
         tokens = lengths.sum()
         count = tokens if self.per == "token" else torch.full_like(tokens, len(lengths))
         return Loss(total, count, {"nll": nll, "tokens": tokens})
+
+
+def _target(batch: Batch) -> Padded:
+    if batch.target is None:
+        raise ValueError("there is no target to learn")
+    return batch.target

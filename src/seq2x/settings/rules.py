@@ -24,8 +24,19 @@ _RECURRENT_ONLY = (
     "context",
     "context_use",
     "attention",
+    "attention_history",
+    "attention_temperature",
     "output_from",
     "input_feeding",
+)
+
+_OF_ATTENTION = (
+    "attention",
+    "attention_history",
+    "attention_temperature",
+    "input_feeding",
+    "coverage_loss",
+    "guided_attention",
 )
 
 
@@ -109,7 +120,7 @@ def without_effect(settings: Settings, given: Collection[str]) -> list[str]:
     for name in _RECURRENT_ONLY if settings.model == "transformer" else ():
         found[name] = 'model = "transformer"; it is for recurrent models'
     if recurrent and settings.context != "attention":
-        found["attention"] = found["input_feeding"] = f'context = "{settings.context}"; there is no attention'
+        found |= dict.fromkeys(_OF_ATTENTION, f'context = "{settings.context}"; there is no attention')
     elif recurrent and "every" in settings.context_use and (settings.decoder_layers or settings.layers) == 1:
         found["context_use"] = 'one decoder layer: with attention "every" is for the layers above the first'
     found |= _idle_text(settings) | _idle_training(settings) | _idle_search(settings)

@@ -125,6 +125,12 @@ class Settings:
     attention: Literal["dot", "scaled", "general", "additive"] = _setting(
         "additive", "model", "score of recurrent attention"
     )
+    attention_history: Literal["none", "location", "coverage", "location+coverage"] = _setting(
+        "none", "model", "what recurrent attention sees of its own former weights: the last, their sum, or both"
+    )
+    attention_temperature: Annotated[float, Gt(0.0), Le(100.0)] = _setting(
+        1.0, "model", "scores of recurrent attention are divided by it; below 1: sharper"
+    )
     output_from: Literal["state", "all"] = _setting(
         "all", "model", "the recurrent output sees: the state alone, or state, previous symbol and context"
     )
@@ -149,6 +155,12 @@ class Settings:
         1.0, "training", "gradients are clipped to this norm; 0: never"
     )
     label_smoothing: _Share = _setting(0.1, "training", "share of probability spread over the vocabulary")
+    coverage_loss: Annotated[float, Ge(0.0), Le(1e6)] = _setting(
+        0.0, "training", "weight of the loss on looking twice at the same place (See et al. 2017)"
+    )
+    guided_attention: Annotated[float, Ge(0.0), Le(1e6)] = _setting(
+        0.0, "training", "weight of the loss on attention far from the diagonal (Tachibana et al. 2018)"
+    )
     loss_per: Literal["token", "sequence"] = _setting("token", "training", "what the loss is averaged over")
     precision: Literal["auto", "fp32", "bf16"] = _setting("auto", "training", "of matrix work in training")
     average_last: _Count = _setting(1, "training", "best/ is the average of this many last validated weights")

@@ -18,7 +18,7 @@ from seq2x.codecs.text import TextCodec
 from seq2x.engine import Chosen
 from seq2x.errors import DataError, FolderError, Seq2xError
 from seq2x.models import EncoderDecoder, build
-from seq2x.objectives.likelihood import Likelihood
+from seq2x.objectives import Attended, Likelihood
 from seq2x.saved import Saved
 from seq2x.settings import Settings
 from seq2x.tasks.about import MODEL_FILE, TASK_FILE, About
@@ -214,8 +214,12 @@ class Generate:
 
 
 def objective(settings: Settings) -> Objective:
-    """What training minimises: the smoothed negative log-likelihood of the targets."""
-    return Likelihood(settings.label_smoothing, settings.loss_per)
+    """What training minimises: the smoothed negative log-likelihood of the targets, and what attention is to learn."""
+    likelihood = Likelihood(settings.label_smoothing, settings.loss_per)
+    attends = settings.model not in ("gru", "lstm", "rnn") or settings.context == "attention"
+    if attends and (settings.coverage_loss or settings.guided_attention):
+        return Attended(likelihood, settings.coverage_loss, settings.guided_attention)
+    return likelihood
 
 
 @contextmanager
