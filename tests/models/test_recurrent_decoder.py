@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from seq2x.models import EncoderDecoder, ModelShape, build
+from seq2x.nn.attention import ATTENTIONS
+from seq2x.nn.attention_history import HISTORIES
 from seq2x.nn.pooling import POOLINGS
 from seq2x.types import Padded
 
@@ -41,6 +43,7 @@ def _by_hand(model: EncoderDecoder, shape: ModelShape, symbols: list[int], input
             parts = [h, bridges.cells[depth](cell) if len(bridges.cells) else cell][: len(parts)]
         carries.append(torch.cat(parts))
     fed, outputs, C = torch.zeros(shape.width, dtype=torch.float64), [], contexts[-1]
+    trace = None if decoder.history is None else decoder.history.begin(1, len(symbols), states)
     for t, symbol in enumerate(inputs):
         e = decoder.embedding(torch.tensor(symbol))
         if t == 0 and "first" in uses:
@@ -54,7 +57,11 @@ def _by_hand(model: EncoderDecoder, shape: ModelShape, symbols: list[int], input
             x, carries[depth] = x[0, 0], carry[0]
             if attends and depth == asks:
                 keys = decoder.attention.keys(states)
-                alpha = decoder.attention.scores(x[None, None], keys)[0, 0].softmax(-1)
+                if decoder.history is not None:
+                    keys = keys + decoder.history(trace)
+                scores = decoder.attention.scores(x[None, None], keys)[0, 0]
+                alpha = (scores / shape.attention_temperature).softmax(-1)
+                trace = None if decoder.history is None else decoder.history.after(trace, alpha[None])
                 c_t = alpha @ states[0]
         seen = [x, *([e] if shape.output_from == "all" else [])]
         seen += [c_t] if attends or shape.output_from == "all" else []
@@ -86,6 +93,25 @@ def test_hidden_states_are_the_equations(kind: str, context: str, every: bool) -
             for row, length in enumerate((4, 2)):
                 expected = _by_hand(model, shape, source[row][:length], inputs[row])
                 torch.testing.assert_close(hidden[row], expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize("history", HISTORIES)
+@torch.no_grad()
+def test_former_weights_are_seen_as_the_equations_say(attention: str, history: str) -> None:
+    """Beside padding, with the other settings in turn."""
+    for number, (use, feeding) in enumerate(itertools.product(("state", "every"), (False, True))):
+        choice = {"kind": ("rnn", "gru", "lstm")[number % 3], "context_use": use, "input_feeding": feeding}
+        choice |= {"attention": attention, "attention_history": history, "attention_temperature": 0.6}
+        choice |= {"encoder_layers": 1, "decoder_layers": 2}
+        model = _model(**choice)
+        shape = ModelShape(source_size=9, target_size=9, width=6, embedding_width=5, **choice)
+        source, inputs = [[4, 5, 6, 2], [7, 2, 0, 0]], [[1, 3, 4, 5], [1, 8, 8, 3]]
+        memory = model.encode(Padded(torch.tensor(source), torch.tensor([4, 2])))
+        hidden, _ = model.decoder(memory, torch.tensor(inputs), frozenset())
+        for row, length in enumerate((4, 2)):
+            expected = _by_hand(model, shape, source[row][:length], inputs[row])
+            torch.testing.assert_close(hidden[row], expected, rtol=0, atol=1e-12)
 
 
 def test_the_encoder_leaves_what_it_says() -> None:

@@ -69,6 +69,16 @@ def test_missing_values_and_no_object():
             ModelShape.from_json(wrong, "model.json")
 
 
+def test_what_the_first_runs_do_not_name_is_as_it_was_then():
+    mapping = SMALL.to_json()
+    del mapping["attention_history"], mapping["attention_temperature"]
+    assert ModelShape.from_json(mapping, "model.json") == SMALL
+    with pytest.raises(FolderError, match=r"attention_temperature: 0\.0; expected above 0"):
+        ModelShape.from_json(SMALL.to_json() | {"attention_temperature": 0.0}, "model.json")
+    with pytest.raises(FolderError, match='attention_history: "all"'):
+        ModelShape.from_json(SMALL.to_json() | {"attention_history": "all"}, "model.json")
+
+
 def test_settings_become_a_shape():
     shape = shape_of(Settings(), 100, 100, joint=True)
     assert (shape.kind, shape.width, shape.heads, shape.feedforward, shape.tied) == ("transformer", 256, 4, 1024, "all")

@@ -1,0 +1,115 @@
+"""What a mechanism costs: training and greedy decoding with and without it, in paired rounds.
+
+    SEQ2X_DATA=... python -m benchmarks.mechanisms [NAME ...] [--rounds 5] [--threads 1]
+
+The model without it: a GRU with additive attention (256 wide, one encoder layer of two directions, one decoder layer,
+one vocabulary of 6,000), batches of about 1,500 target tokens of Multi30k; decoded are 64 lines at a time. A ratio
+above 1 says how many times longer a step takes with the mechanism.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks import paired
+from benchmarks.training import batches
+from seq2x.models import EncoderDecoder, ModelShape, build
+from seq2x.objectives import Attended, Likelihood
+from seq2x.search import Rules, search
+from seq2x.training.optim import adamw, apply_update, gradient_norm
+from seq2x.types import NOTHING, Batch, Objective
+
+UPDATES, LENGTH = 4, 20
+PLAIN = Likelihood(0.1)
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """What is changed in the shape of the model, and what is learned."""
+
+    shape: Mapping[str, Any] = field(default_factory=dict)
+    objective: Objective = PLAIN
+
+
+MECHANISMS = {
+    "attention_history = location": Mechanism({"attention_history": "location"}),
+    "attention_history = coverage": Mechanism({"attention_history": "coverage"}),
+    "attention_history = location+coverage": Mechanism({"attention_history": "location+coverage"}),
+    "attention_temperature = 0.7": Mechanism({"attention_temperature": 0.7}),
+    "coverage_loss = 1": Mechanism(objective=Attended(PLAIN, coverage=1.0)),
+    "guided_attention = 1": Mechanism(objective=Attended(PLAIN, guided=1.0)),
+    "input_feeding = true": Mechanism({"input_feeding": True}),
+}
+
+
+def training(model: EncoderDecoder, objective: Objective, parts: list[Batch]) -> Callable[[int], float]:
+    """Whole updates, as the loop makes them; the unit of work is one update."""
+    optimizer = adamw(model, 0.9, 0.98, 0.01)
+
+    def work(number: int) -> float:
+        model.train()
+        for index in range(UPDATES):
+            model.zero_grad(set_to_none=True)
+            loss = objective(model, parts[(number * UPDATES + index) % len(parts)])
+            loss.total.backward()
+            norm = gradient_norm(model.parameters()) / loss.count
+            apply_update(optimizer, 1e-4, 1.0 / loss.count, torch.isfinite(norm))
+        return UPDATES
+
+    return work
+
+
+def decoding(model: EncoderDecoder, batch: Batch) -> Callable[[int], float]:
+    """Greedy decoding of one batch, every output `LENGTH` symbols long; the unit of work is one sentence."""
+    lengths = batch.source.lengths.numpy()
+    rules = Rules(beam_size=1, min_length=LENGTH)
+
+    @torch.no_grad()
+    def work(_: int) -> float:
+        model.eval()
+        search(model, model.encode(batch.source), lengths, np.full(len(lengths), LENGTH), rules, None, NOTHING)
+        return len(lengths)
+
+    return work
+
+
+def main() -> None:
+    """See the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("names", nargs="*", help="parts of the names of mechanisms (none: all)")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    size, parts = batches(Path(os.environ["SEQ2X_DATA"]), 6000, 1500)
+    base = ModelShape(
+        kind="gru", source_size=size, target_size=size, encoder_layers=1, decoder_layers=1, tied="all", dropout=0.1
+    )
+    rows = slice(0, 64)
+    source = type(parts[0].source)(*(part[rows] for part in parts[0].source))
+    few = parts[0]._replace(source=source)
+    print(f"{paired.versions('torch')}, {arguments.threads} threads")
+    for name, mechanism in MECHANISMS.items():
+        if arguments.names and not any(part in name for part in arguments.names):
+            continue
+        torch.manual_seed(1)
+        off, on = build(base), build(replace(base, **mechanism.shape))
+        trained = paired.rounds(
+            {"off": training(off, PLAIN, parts), "on": training(on, mechanism.objective, parts)},
+            arguments.rounds,
+        )
+        decoded = paired.rounds({"off": decoding(off, few), "on": decoding(on, few)}, arguments.rounds)
+        costs = [paired.ratio(rates["off"], rates["on"]) for rates in (trained, decoded)]
+        print(f"{name}: an update takes {costs[0]} times as long, greedy decoding {costs[1]}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
