@@ -32,6 +32,7 @@ def finish(folder, out):
     assert process.returncode == 0, err.decode()
 
 
+@pytest.mark.slow
 def test_ten_kills_leave_no_trace(tmp_path):
     write(tmp_path / "train.tsv", pairs(60, 4))
     finish(tmp_path, tmp_path / "reference")

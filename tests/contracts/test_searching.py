@@ -24,15 +24,15 @@ pytestmark = pytest.mark.no_cover  # being watched costs half as much again, and
 
 SAMPLE = sample()
 LONGEST = 4
-CASES = 5  # of the exhaustive search, per shape: more than 50 through each decoder
-every_shape = pytest.mark.parametrize("shape", SAMPLE, ids=name_of)
-a_third = pytest.mark.parametrize(  # the others are slow
-    "shape",
-    [
-        pytest.param(shape, marks=[pytest.mark.slow] if number % 3 else [], id=name_of(shape))
-        for number, shape in enumerate(SAMPLE)
-    ],
-)
+CASES = 8  # of the exhaustive search, per shape: more than 50 through each kind of decoder
+
+
+def _every(nth: int) -> pytest.MarkDecorator:
+    """Every `nth` shape always; the others are slow."""
+    marked = [(shape, [pytest.mark.slow] if number % nth else []) for number, shape in enumerate(SAMPLE)]
+    return pytest.mark.parametrize(
+        "shape", [pytest.param(shape, marks=marks, id=name_of(shape)) for shape, marks in marked]
+    )
 
 
 def _small(shape: ModelShape) -> ModelShape:
@@ -65,7 +65,7 @@ def _rules(draw: random.Random, attention: bool) -> tuple[Rules, tuple[int, ...]
     return rules, draw.choice(((), (), (3,), (5, 3)))
 
 
-@every_shape
+@_every(2)
 @torch.no_grad()
 def test_a_wide_beam_is_exhaustive_search(shape: ModelShape) -> None:
     """N5: with room for all hypotheses, the n best and their scores are those of trying everything."""
@@ -87,7 +87,7 @@ def test_a_wide_beam_is_exhaustive_search(shape: ModelShape) -> None:
             assert tuple(found.tokens[0, rank, : found.lengths[0, rank]]) == output.tokens
 
 
-@a_third
+@_every(4)
 @torch.no_grad()
 def test_one_beam_is_greedy(shape: ModelShape) -> None:
     """The most probable next symbol, again and again, found by decoding whole prefixes."""
@@ -107,7 +107,7 @@ def test_one_beam_is_greedy(shape: ModelShape) -> None:
     assert (found.stopped[:, 0] == 1).tolist() == ended.tolist()
 
 
-@a_third
+@_every(4)
 @torch.no_grad()
 def test_scores_are_log_p_and_neighbours_change_nothing(shape: ModelShape) -> None:
     """N5, N7: what search says of its tokens is what scoring them says, and what it says of a sentence alone."""
