@@ -63,7 +63,12 @@ _RAW = [
     Test("devtest", "mt/multi30k/en-de/devtest.tsv", ["bleu", "chrf"]),
 ]
 
+_SMALL = [Test("dev, unseen words", "g2p/cmudict/dev.tsv", ["word_errors", "per"], keep=_words_of_cmudict(False))]
+
 RECIPES = {
+    "cmudict-small": Recipe("-", _SMALL),
+    "cmudict-small-location": Recipe("-", _SMALL),
+    "cmudict-small-coverage": Recipe("-", _SMALL),
     "cmudict": Recipe(
         "Transformer 22.1 % word errors (Yolchuyeva et al. 2019, another split)",
         [
