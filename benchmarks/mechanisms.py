@@ -20,15 +20,13 @@ import numpy as np
 import torch
 
 from benchmarks import paired
-from benchmarks.training import batches
+from benchmarks.training import PLAIN, batches, seq2x_updates
 from seq2x.models import EncoderDecoder, ModelShape, build
-from seq2x.objectives import Attended, Likelihood
+from seq2x.objectives import Attended
 from seq2x.search import Rules, search
-from seq2x.training.optim import adamw, apply_update, gradient_norm
-from seq2x.types import NOTHING, Batch, Objective
+from seq2x.types import NOTHING, Batch, Objective, Padded
 
-UPDATES, LENGTH = 4, 20
-PLAIN = Likelihood(0.1)
+LENGTH = 20  # symbols of every output that is decoded
 
 
 @dataclass(frozen=True)
@@ -48,23 +46,6 @@ MECHANISMS = {
     "guided_attention = 1": Mechanism(objective=Attended(PLAIN, guided=1.0)),
     "input_feeding = true": Mechanism({"input_feeding": True}),
 }
-
-
-def training(model: EncoderDecoder, objective: Objective, parts: list[Batch]) -> Callable[[int], float]:
-    """Whole updates, as the loop makes them; the unit of work is one update."""
-    optimizer = adamw(model, 0.9, 0.98, 0.01)
-
-    def work(number: int) -> float:
-        model.train()
-        for index in range(UPDATES):
-            model.zero_grad(set_to_none=True)
-            loss = objective(model, parts[(number * UPDATES + index) % len(parts)])
-            loss.total.backward()
-            norm = gradient_norm(model.parameters()) / loss.count
-            apply_update(optimizer, 1e-4, 1.0 / loss.count, torch.isfinite(norm))
-        return UPDATES
-
-    return work
 
 
 def decoding(model: EncoderDecoder, batch: Batch) -> Callable[[int], float]:
@@ -93,9 +74,7 @@ def main() -> None:
     base = ModelShape(
         kind="gru", source_size=size, target_size=size, encoder_layers=1, decoder_layers=1, tied="all", dropout=0.1
     )
-    rows = slice(0, 64)
-    source = type(parts[0].source)(*(part[rows] for part in parts[0].source))
-    few = parts[0]._replace(source=source)
+    few = parts[0]._replace(source=Padded(*(part[:64] for part in parts[0].source)))
     print(f"{paired.versions('torch')}, {arguments.threads} threads")
     for name, mechanism in MECHANISMS.items():
         if arguments.names and not any(part in name for part in arguments.names):
@@ -103,7 +82,10 @@ def main() -> None:
         torch.manual_seed(1)
         off, on = build(base), build(replace(base, **mechanism.shape))
         trained = paired.rounds(
-            {"off": training(off, PLAIN, parts), "on": training(on, mechanism.objective, parts)},
+            {
+                "off": seq2x_updates(off, parts, "fp32"),
+                "on": seq2x_updates(on, parts, "fp32", mechanism.objective),
+            },
             arguments.rounds,
         )
         decoded = paired.rounds({"off": decoding(off, few), "on": decoding(on, few)}, arguments.rounds)

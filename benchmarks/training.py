@@ -31,9 +31,10 @@ from seq2x.models import EncoderDecoder, ModelShape, build
 from seq2x.nn.precision import matrix_precision
 from seq2x.objectives.likelihood import Likelihood
 from seq2x.training.optim import adamw, apply_update, gradient_norm
-from seq2x.types import BOS, EOS, PAD, Batch, Padded
+from seq2x.types import BOS, EOS, PAD, Batch, Objective, Padded
 
 UPDATES = 4  # of one contender in one round
+PLAIN = Likelihood(0.1)
 
 
 class Plain(nn.Module):
@@ -89,10 +90,11 @@ def _padded(ids: list[list[int]], rows: np.ndarray) -> Padded:
     return Padded(values, lengths)
 
 
-def seq2x_updates(model: EncoderDecoder, work: list[Batch], precision: str) -> Callable[[int], float]:
-    """Updates as `seq2x train` makes them."""
+def seq2x_updates(
+    model: EncoderDecoder, work: list[Batch], precision: str, objective: Objective = PLAIN
+) -> Callable[[int], float]:
+    """Updates as `seq2x train` makes them; the unit of work is a target token."""
     optimizer = adamw(model, 0.9, 0.98, 0.01)
-    objective = Likelihood(0.1, "token")
 
     def run(number: int) -> float:
         done = 0.0

@@ -17,10 +17,10 @@ from seq2x.types import Batch, Loss, Want
 
 from .likelihood import Answer, Likelihood
 
-__all__ = ["WIDTH", "Attended", "coverage_loss", "guided_loss"]
+__all__ = ["Attended", "coverage_loss", "guided_loss"]
 
-WIDTH = 0.2
-"""g of `guided_loss`, a share of the whole length."""
+_SPREAD = 0.2
+"""g of `guided_loss`: how far from the diagonal is still near, a share of the whole length."""
 
 _ATTENTION: Want = frozenset({"attention"})
 
@@ -69,10 +69,10 @@ def coverage_loss(alpha_BTS: Tensor) -> Tensor:
 def guided_loss(alpha_BTS: Tensor, sources_B: Tensor, targets_B: Tensor) -> Tensor:
     """sum_t sum_s alpha_{t,s} W_{t,s}, W = 1 - exp(-(t/T - s/S)^2 / (2 g^2)) (Tachibana et al. 2018, section 3.2).
 
-    For tasks that keep the order of the source. `sources_B`, `targets_B`: the lengths S and T of each pair.
+    g = 0.2. For tasks that keep the order of the source. `sources_B`, `targets_B`: the lengths S and T of each pair.
     """
     _, T, S = alpha_BTS.shape
     at_BT1 = (torch.arange(T, device=alpha_BTS.device) / targets_B[:, None].clamp(min=1))[..., None]
     at_B1S = (torch.arange(S, device=alpha_BTS.device) / sources_B[:, None].clamp(min=1))[:, None]
-    far_BTS = 1.0 - torch.exp((at_BT1 - at_B1S).square() / (-2 * WIDTH**2))
+    far_BTS = 1.0 - torch.exp((at_BT1 - at_B1S).square() / (-2 * _SPREAD**2))
     return (alpha_BTS * far_BTS.to(alpha_BTS.dtype)).sum()

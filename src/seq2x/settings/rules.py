@@ -18,26 +18,16 @@ _MOST_PARAMETERS = 200e9  # beyond this a size is a slip of the finger, on any m
 _CONTEXT_USES = ("state", "first", "every")
 
 _TRANSFORMER_ONLY = ("heads", "feedforward", "attention_dropout", "norm", "norm_position", "positions", "activation")
+_RECURRENT_ATTENTION = ("attention", "attention_history", "attention_temperature", "input_feeding")
 _RECURRENT_ONLY = (
     "embedding_width",
     "bidirectional",
     "context",
     "context_use",
-    "attention",
-    "attention_history",
-    "attention_temperature",
     "output_from",
-    "input_feeding",
+    *_RECURRENT_ATTENTION,
 )
-
-_OF_ATTENTION = (
-    "attention",
-    "attention_history",
-    "attention_temperature",
-    "input_feeding",
-    "coverage_loss",
-    "guided_attention",
-)
+_OF_ATTENTION = (*_RECURRENT_ATTENTION, "coverage_loss", "guided_attention")
 
 
 def is_clean(text: str) -> bool:
