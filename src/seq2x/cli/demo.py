@@ -9,7 +9,7 @@ from seq2x.cli.parser import Parser
 
 __all__ = ["HELP", "add", "run"]
 
-HELP = "trains on built-in real data, offline, in about three minutes"
+HELP = "trains on built-in real data, offline, in three to five minutes"
 
 
 def add(parser: Parser) -> None:
