@@ -19,7 +19,7 @@ pytestmark = pytest.mark.no_cover  # being watched costs half as much again, and
 
 SAMPLE = sample()
 TURNS = 4
-PART = 200  # shapes of each kind's full product at a time: all 41,000, at 17 contracts, would take days
+PART = 200  # shapes of each kind's full product at a time: all 160,000, at 17 contracts, would take days
 WHICH = int(os.environ.get("SEQ2X_TEST_PART", "0"))  # which part
 
 
