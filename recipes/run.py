@@ -69,6 +69,7 @@ RECIPES = {
     "cmudict-small": Recipe("-", _SMALL),
     "cmudict-small-location": Recipe("-", _SMALL),
     "cmudict-small-coverage": Recipe("-", _SMALL),
+    "cmudict-small-guided": Recipe("-", _SMALL),
     "cmudict": Recipe(
         "Transformer 22.1 % word errors (Yolchuyeva et al. 2019, another split)",
         [
