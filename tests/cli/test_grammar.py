@@ -17,6 +17,10 @@ OWN = {
     "evaluate": ["--ensemble", "--metric", "--set"],
     "score": ["--ensemble", "--set"],
     "compare": ["--lines", "--metric", "--set"],
+    "augment": [
+        *("--copies", "--drop", "--infill", "--keep", "--level", "--mask", "--mask-token", "--out", "--set", "--side"),
+        *("--swap", "--switch", "--tag"),
+    ],
     "info": [],
     "doctor": [],
 }
@@ -29,6 +33,7 @@ ROOMS = {
     "evaluate": ("search", "machine"),
     "score": ("machine",),
     "compare": ("search", "machine"),
+    "augment": ("search", "machine"),
 }
 
 
@@ -45,6 +50,7 @@ def test_the_command_line_is_frozen():
         expected = {*own, "--json", "--debug", "--help", *(["--help-all"] if rooms else [])}
         file = {"--format", "--columns", "--on-bad-utf8", "--max-line-bytes"}  # of the data room, what reads a file
         expected |= {"--seed", *file} if name == "predict" else set()
+        expected |= {"--seed", "--format", "--columns"} if name == "augment" else set()
         expected |= {"--references", *file} if name in ("evaluate", "score", "compare") else set()
         for field in fields:
             expected.add("--" + field.name.replace("_", "-"))

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from seq2x.allocator import keep_memory
-from seq2x.cli import check, compare, demo, doctor, evaluate, info, predict, score, streams, train
+from seq2x.cli import augment, check, compare, demo, doctor, evaluate, info, predict, score, streams, train
 from seq2x.cli.parser import Parser, add_common, reject_unknown
 from seq2x.cli.ranks import one_voice
 from seq2x.errors import DeviceError, OutOfMemory, PeerFailed, Seq2xError, StorageError, UsageError, nearest
@@ -31,12 +31,13 @@ COMMANDS: dict[str, ModuleType] = {
     "evaluate": evaluate,
     "score": score,
     "compare": compare,
+    "augment": augment,
     "info": info,
     "doctor": doctor,
 }
 """Every command: a module with `HELP`, `add(parser)` and `run(arguments) -> exit code`."""
 
-_COMPUTING = frozenset({"predict", "evaluate", "score", "compare"})
+_COMPUTING = frozenset({"augment", "predict", "evaluate", "score", "compare"})
 """Commands that allocate large tensors again and again (`train`, which `demo` calls too, sees to its memory itself)."""
 
 _INTRODUCTION = """\
