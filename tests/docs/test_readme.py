@@ -48,7 +48,7 @@ def test_every_command_of_the_readme_is_one(command, capsys, tmp_path, monkeypat
     _, verb, *rest = shlex.split(command)
     code = main([verb, *rest])
     printed = capsys.readouterr()
-    expected = 4 if verb in ("predict", "evaluate") or rest[0] in ("back", "distill") else 3  # no such run; no such data
+    expected = 4 if verb in ("predict", "evaluate") or rest[0] in ("back", "distill") else 3  # no run; no data
     assert code == expected, printed
     assert "no such f" in printed.out + printed.err
 
