@@ -27,6 +27,8 @@ SIZES: Mapping[str, Any] = {
     "heads": 2,
     "feedforward": 12,
     "attention_temperature": 0.8,
+    "attention_window": 2,
+    "attention_noise": 0.0,  # what a contract compares must not be drawn anew
     "dropout": 0.0,
     "attention_dropout": 0.0,
     "max_source_length": 512,
@@ -34,14 +36,26 @@ SIZES: Mapping[str, Any] = {
 }
 
 _TRANSFORMER = ("norm", "norm_position", "positions", "activation")
-_OF_ATTENTION = ("attention", "attention_history", "input_feeding")
-_RECURRENT = ("bidirectional", "context", "context_use", "output_from", *_OF_ATTENTION)
+_OF_ATTENTION = (
+    "attention",
+    "attention_history",
+    "attention_heads",
+    "attention_path",
+    "attention_alpha",
+    "context_from",
+    "input_feeding",
+)
+_RECURRENT = ("bidirectional", "context", "context_use", "context_join", "output_from", *_OF_ATTENTION)
 
 
 def _values(name: str) -> tuple[Any, ...]:
     """All values of an option: those of its type, or for the few that are not finite, the telling ones."""
     if name in ("encoder_layers", "decoder_layers"):
         return (1, 2)
+    if name == "attention_heads":
+        return (1, 2)
+    if name == "attention_alpha":
+        return (0.0, 0.5)
     if name == "context_use":
         uses = ("state", "first", "every")
         return tuple("+".join(some) for size in (1, 2, 3) for some in itertools.combinations(uses, size))

@@ -43,7 +43,7 @@ def _by_hand(model: EncoderDecoder, shape: ModelShape, symbols: list[int], input
             parts = [h, bridges.cells[depth](cell) if len(bridges.cells) else cell][: len(parts)]
         carries.append(torch.cat(parts))
     fed, outputs, C = torch.zeros(shape.width, dtype=torch.float64), [], contexts[-1]
-    trace = None if decoder.history is None else decoder.history.begin(1, len(symbols), states)
+    trace = None if not attends or decoder.history is None else decoder.history.begin(1, len(symbols), states)
     for t, symbol in enumerate(inputs):
         e = decoder.embedding(torch.tensor(symbol))
         if t == 0 and "first" in uses:
@@ -61,7 +61,7 @@ def _by_hand(model: EncoderDecoder, shape: ModelShape, symbols: list[int], input
                     keys = keys + decoder.history(trace)
                 scores = decoder.attention.scores(x[None, None], keys)[0, 0]
                 alpha = (scores / shape.attention_temperature).softmax(-1)
-                trace = None if decoder.history is None else decoder.history.after(trace, alpha[None])
+                trace = None if not attends or decoder.history is None else decoder.history.after(trace, alpha[None])
                 c_t = alpha @ states[0]
         seen = [x, *([e] if shape.output_from == "all" else [])]
         seen += [c_t] if attends or shape.output_from == "all" else []
@@ -157,8 +157,8 @@ def test_keys_are_projected_once_per_sentence_and_never_per_beam() -> None:
     model = _model()
     memory = model.encode(Padded(torch.tensor([[4, 5, 2], [6, 2, 0]]), torch.tensor([3, 2])))
     state = model.start(memory, 5, 10)
-    keys = state.source.keys
+    keys = state.source.attended.keys
     assert keys.shape == (2, 3, 6)
     for symbol in (1, 4):
         _, state = model.step(torch.full((10,), symbol), torch.arange(10), state)
-        assert state.source.keys is keys
+        assert state.source.attended.keys is keys

@@ -18,12 +18,25 @@ _MOST_PARAMETERS = 200e9  # beyond this a size is a slip of the finger, on any m
 _CONTEXT_USES = ("state", "first", "every")
 
 _TRANSFORMER_ONLY = ("heads", "feedforward", "attention_dropout", "norm", "norm_position", "positions", "activation")
-_RECURRENT_ATTENTION = ("attention", "attention_history", "attention_temperature", "input_feeding")
+_RECURRENT_ATTENTION = (
+    "attention",
+    "attention_history",
+    "attention_temperature",
+    "attention_heads",
+    "attention_path",
+    "attention_window",
+    "attention_noise",
+    "attention_alpha",
+    "context_from",
+    "input_feeding",
+)
+_ONE_HEAD = ("monotonic", "monotonic_soft", "forward")
 _RECURRENT_ONLY = (
     "embedding_width",
     "bidirectional",
     "context",
     "context_use",
+    "context_join",
     "output_from",
     *_RECURRENT_ATTENTION,
 )
@@ -47,6 +60,14 @@ def _model_rule(s: Settings) -> str:
     if rotates and s.width is not None and (s.width // (s.heads or 1)) % 2:
         named = f"width = {s.width}" + (f", heads = {s.heads}" if s.heads else "")
         return f'{named} and positions = "rotary"; the width of a head must be even'
+    if s.model in ("gru", "lstm", "rnn") and s.context == "attention":
+        if s.width is not None and s.width % s.attention_heads:
+            return f"width = {s.width} and attention_heads = {s.attention_heads}; the heads must divide width"
+        if s.attention_heads > 1 and s.attention_path in _ONE_HEAD:
+            return (
+                f'attention_heads = {s.attention_heads} and attention_path = "{s.attention_path}"; such a path goes'
+                ' from one place to the next, so it is for one head (attention_path = "local_p" is for several)'
+            )
     uses = s.context_use.split("+")
     if len(set(uses)) < len(uses) or not set(uses) <= set(_CONTEXT_USES):
         return f'context_use = "{s.context_use}"; expected some of {", ".join(_CONTEXT_USES)}, joined by +, each once'
@@ -113,8 +134,23 @@ def without_effect(settings: Settings, given: Collection[str]) -> list[str]:
         found |= dict.fromkeys(_OF_ATTENTION, f'context = "{settings.context}"; there is no attention')
     elif recurrent and "every" in settings.context_use and (settings.decoder_layers or settings.layers) == 1:
         found["context_use"] = 'one decoder layer: with attention "every" is for the layers above the first'
+    if recurrent and settings.context != "attention" and settings.output_from == "state":
+        found["context_join"] = 'output_from = "state"; without attention the output then does not see C'
+    found |= _idle_path(settings)
     found |= _idle_text(settings) | _idle_training(settings) | _idle_search(settings)
     return [f"{name} has no effect with {found[name]}" for name in sorted(given) if name in found]
+
+
+def _idle_path(s: Settings) -> dict[str, str]:
+    """What belongs to another `attention_path`; where there is no attention at all, that is said instead."""
+    if s.model == "transformer" or s.context != "attention":
+        return {}
+    found, path = {}, f'attention_path = "{s.attention_path}"'
+    if s.attention_path not in ("local_m", "local_p"):
+        found["attention_window"] = f"{path}; it is for local_m and local_p"
+    if s.attention_path not in ("monotonic", "monotonic_soft"):
+        found["attention_noise"] = f"{path}; it is for monotonic attention"
+    return found
 
 
 def _idle_text(s: Settings) -> dict[str, str]:
