@@ -8,6 +8,7 @@ one sampled shape; `product` has all of them.
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import typing
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ from typing import Any
 from seq2x.errors import FolderError
 from seq2x.models import ENCODERS, ModelShape
 
-__all__ = ["OPTIONS", "SIZES", "name_of", "product", "sample"]
+__all__ = ["OPTIONS", "SIZES", "choices", "name_of", "product", "sample"]
 
 SIZES: Mapping[str, Any] = {
     "source_size": 11,
@@ -83,12 +84,23 @@ def _shape(choice: Mapping[str, Any]) -> ModelShape | None:
         return None
 
 
-def product(kind: str) -> Iterator[ModelShape]:
-    """Every shape of a kind that does not contradict itself."""
-    names = _relevant(kind)
-    for values in itertools.product(*(OPTIONS[name] for name in names)):
-        if shape := _shape({"kind": kind, **dict(zip(names, values, strict=True))}):
+def product(kind: str, first: int, step: int) -> Iterator[ModelShape]:
+    """Of the full product of a kind's options every `step`th choice, from the number `first` on, where it does not
+    contradict itself. There are many millions: none but those is made.
+    """
+    options = {name: OPTIONS[name] for name in _relevant(kind)}
+    for number in range(first, choices(kind), step):
+        choice, rest = {"kind": kind}, number
+        for name, values in options.items():
+            rest, which = divmod(rest, len(values))
+            choice[name] = values[which]
+        if shape := _shape(choice):
             yield shape
+
+
+def choices(kind: str) -> int:
+    """How many choices the full product of a kind's options has, contradictions counted."""
+    return math.prod(len(OPTIONS[name]) for name in _relevant(kind))
 
 
 def _pairs(choice: Mapping[str, Any]) -> set[tuple[tuple[str, Any], ...]]:

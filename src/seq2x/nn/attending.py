@@ -38,7 +38,7 @@ class Trace(NamedTuple):
 
 
 class Remembered(NamedTuple):
-    """What is attended to, computed once per sentence: `keys` and `values` lead with B (see `Attention`), and the `mask`
+    """What is attended to, computed once per sentence: `keys` and `values` lead with B (see `Attention`), as does `mask`
     `[B,S]`.
     """
 
