@@ -61,7 +61,9 @@ def by_hand(name: str, path: Path, scores: torch.Tensor, query: torch.Tensor, le
             assert isinstance(path, Monotonic)
             stop = [1 / (1 + math.exp(-(e + float(path.offset)))) for e in row]
             stop = [p if s < length else 0.0 for s, p in enumerate(stop)]
-            if name == "monotonic" and not path.training:  # algorithm 1: go on from the last place to the first to stop at
+            if (
+                name == "monotonic" and not path.training
+            ):  # algorithm 1: go on from the last place to the first to stop at
                 at = next((s for s, w in enumerate(last) if w), None)
                 to = None if at is None else next((s for s in range(at, length) if stop[s] > 0.5), None)
                 weights = [float(s == to) for s in range(SIZE)]
@@ -116,7 +118,7 @@ def test_the_heads_of_a_position_share_its_window(name: str) -> None:
 @pytest.mark.parametrize("scale", [1.0, 1e3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_long_and_extreme_scores_are_finite_with_finite_gradients(name: str, scale: float, dtype: torch.dtype) -> None:
-    """Where the quotients of cumulative products that are printed (Raffel et al. 2017, eq. 10) overflow."""
+    """Where quotients of cumulative products, the usual way to compute monotonic attention, overflow."""
     torch.manual_seed(3)
     path = PATHS[name](WIDTH, WINDOW, 1.0).to(dtype)
     scores = (scale * torch.randn(2, 12, 900, dtype=dtype)).requires_grad_()

@@ -38,9 +38,7 @@ class Trace(NamedTuple):
 
 
 class Remembered(NamedTuple):
-    """What is attended to, computed once per sentence: `keys` and `values` lead with B (see `Attention`), as does `mask`
-    `[B,S]`.
-    """
+    """What is attended to, computed once per sentence: `keys` and `values` (see `Attention`), the `mask` `[B,S]`."""
 
     keys: Tensor
     values: Tensor

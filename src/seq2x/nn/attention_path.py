@@ -107,16 +107,16 @@ class Monotonic(Path):
     """Attention that only moves on (Raffel et al. 2017). It begins at the first position. Each step goes on from where
     the last one stopped and stops at s with probability p_s = sigmoid(e_s + r); past the end it sees nothing any more.
 
-    In training the weights are the probabilities of having stopped there (eq. 9, 14),
+    In training the weights are the probabilities of having stopped there (section 2.3, eq. 8-14),
 
         alpha_{t,s} = p_{t,s} q_{t,s}        q_{t,s} = (1 - p_{t,s-1}) q_{t,s-1} + alpha_{t-1,s}
 
     with noise of standard deviation `noise` on the scores, which drives p to 0 and 1 (section 2.5). In evaluation
-    (`hard`) it stops where p > 1/2: the same equations with p rounded (section 2.3), so that a weight is 0 or 1 and
+    (`hard`) it stops where p > 1/2 (section 2.2): the same equations with p rounded, so that a weight is 0 or 1 and
     what is scored is what a search does. r begins at -1: about every fourth position is one to stop at.
 
     q is a recursion over S whose factors are all within [0, 1]: it is unrolled in log2 S steps (Hillis & Steele 1986),
-    without the quotient of cumulative products of eq. 10, which overflows on long sources.
+    without the quotient of cumulative products that the paper computes it by, which overflows on long sources.
     """
 
     START = -1.0

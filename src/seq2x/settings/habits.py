@@ -53,6 +53,7 @@ _SAME = {
     "attention_noise": "sigmoid_noise pre_sigmoid_noise monotonic_noise",
     "attention_path": "monotonic_attention local_attention forward_attention use_forward_attn",
     "coverage_loss": "lambda_coverage coverage_loss_weight",
+    "alignment_loss": "guided_alignment guided_alignment_cost guided_alignment_weight lambda_align alignment_lambda",
     "guided_attention": "guided_attention_loss guided_attn_loss use_guided_attn_loss",
     "norm_position": "layer_norm normalize_before pre_norm",
     "activation": "activation_fn pos_ffn_activation_fn hidden_act",

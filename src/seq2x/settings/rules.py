@@ -40,7 +40,7 @@ _RECURRENT_ONLY = (
     "output_from",
     *_RECURRENT_ATTENTION,
 )
-_OF_ATTENTION = (*_RECURRENT_ATTENTION, "coverage_loss", "guided_attention")
+_OF_ATTENTION = (*_RECURRENT_ATTENTION, "coverage_loss", "guided_attention", "alignment_loss")
 
 
 def is_clean(text: str) -> bool:
@@ -50,7 +50,13 @@ def is_clean(text: str) -> bool:
 
 def broken_rule(settings: Settings) -> str:
     """The first rule between settings that does not hold, in words; nothing if all hold."""
-    return _model_rule(settings) or _text_rule(settings) or _search_rule(settings) or _machine_rule(settings)
+    return (
+        _model_rule(settings)
+        or _alignment_rule(settings)
+        or _text_rule(settings)
+        or _search_rule(settings)
+        or _machine_rule(settings)
+    )
 
 
 def _model_rule(s: Settings) -> str:
@@ -74,6 +80,22 @@ def _model_rule(s: Settings) -> str:
     if (parameters := _parameters(s)) > _MOST_PARAMETERS:
         return (
             f"layers, width, feedforward and vocab_size ask for about {parameters:.1g} parameters; choose smaller ones"
+        )
+    return ""
+
+
+def _alignment_rule(s: Settings) -> str:
+    """What can be learned from given alignments, and how they are given."""
+    if not s.alignment_loss:
+        return ""
+    said = f"alignment_loss = {s.alignment_loss:g}"
+    if not re.search(r"(^|,)\s*alignment\s*=", s.columns):
+        return f"{said} and columns = {s.columns}; say which column holds the links: source=1,target=2,alignment=3"
+    if s.references == "merge":
+        return f'{said} and references = "merge"; an alignment is of one output: references = "each"'
+    if s.subword_dropout:
+        return (
+            f"{said} and subword_dropout = {s.subword_dropout:g}; links are those of one segmentation: one of them is 0"
         )
     return ""
 

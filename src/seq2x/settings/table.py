@@ -48,7 +48,9 @@ class Settings:
     # --- data
     task: Literal["auto", "generate"] = _setting("auto", "data", "what to build; auto: from what the columns hold")
     format: Literal["auto", "tsv", "lines", "jsonl"] = _setting("auto", "data", "how to read the files")
-    columns: str = _setting("auto", "data", "which columns: source=1,target=2 (names for JSONL; ref repeatable)")
+    columns: str = _setting(
+        "auto", "data", "which columns: source=1,target=2 (names for JSONL; ref repeatable; alignment)"
+    )
     references: Literal["each", "merge"] = _setting(
         "each",
         "data",
@@ -184,6 +186,9 @@ class Settings:
     )
     guided_attention: Annotated[float, Ge(0.0), Le(1e6)] = _setting(
         0.0, "training", "weight of the loss on attention far from the diagonal (Tachibana et al. 2018)"
+    )
+    alignment_loss: Annotated[float, Ge(0.0), Le(1e6)] = _setting(
+        0.0, "training", "weight of the loss on attention away from given alignments (columns: alignment=3; links i-j)"
     )
     loss_per: Literal["token", "sequence"] = _setting("token", "training", "what the loss is averaged over")
     precision: Literal["auto", "fp32", "bf16"] = _setting("auto", "training", "of matrix work in training")

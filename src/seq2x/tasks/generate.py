@@ -233,8 +233,9 @@ def objective(settings: Settings) -> Objective:
     """What training minimises: the smoothed negative log-likelihood of the targets, and what attention is to learn."""
     likelihood = Likelihood(settings.label_smoothing, settings.loss_per)
     attends = settings.model not in ("gru", "lstm", "rnn") or settings.context == "attention"
-    if attends and (settings.coverage_loss or settings.guided_attention):
-        return Attended(likelihood, settings.coverage_loss, settings.guided_attention)
+    wanted = settings.coverage_loss, settings.guided_attention, settings.alignment_loss
+    if attends and any(wanted):
+        return Attended(likelihood, *wanted)
     return likelihood
 
 
