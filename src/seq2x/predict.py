@@ -99,6 +99,17 @@ class Predictor:
             yield from found
             done += len(block)
 
+    def align(self, text: str, prediction: Prediction) -> list[tuple[int, int]]:
+        """(word of `text`, word of its output) pairs, from 0, words being what stands between blanks: for each word of
+        the output the one that attention gave most weight to.
+
+            (prediction,) = run.stream([text], want=frozenset({"attention"}))
+            run.align(text, prediction)                   # [(0, 0), (2, 1), (1, 2)]
+
+        Raises `UsageError` for a run without attention, and for a prediction that does not hold it.
+        """
+        return self.task.align(text, prediction)
+
     def settings(self, **changes: Any) -> Settings:
         """The settings of a prediction: the run's own, with `changes`.
 

@@ -122,6 +122,10 @@ class Codec(Protocol):
         """A readable piece for each symbol."""
         ...
 
+    def word_of(self, ids: Sequence[int]) -> list[int]:
+        """The number of the word of each symbol, words being what stands between blanks; -1 for a symbol of none."""
+        ...
+
 
 # ------------------------------------------------------------------ models
 

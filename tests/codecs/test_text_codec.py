@@ -55,6 +55,34 @@ def test_round_trip(codecs, units, text):
     assert len(codec.tokens(ids)) == len(ids)
 
 
+@pytest.mark.no_cover  # see tests/contracts
+@pytest.mark.parametrize("units", UNITS)
+@given(text=anything, more=st.lists(st.integers(0, 599), max_size=12))
+def test_every_symbol_knows_its_word(units, text, more):
+    """Words are those of the decoded text, in order; of any symbols, not of good ones alone."""
+    codec = CODECS[units]
+    for ids in (codec.encode(text), [symbol % codec.size for symbol in more]):
+        words = codec.word_of(ids)
+        shown = codec.decode(ids).replace("\r", " ")
+        known = [word for word in words if word >= 0]
+        assert len(words) == len(ids) and known == sorted(known)
+        assert set(words) - {-1} == set(range(sum(map(bool, shown.split(" ")))))
+
+
+def test_a_word_has_all_its_symbols_and_a_blank_none():
+    assert CODECS["char"].word_of(CODECS["char"].encode("ab  é c")) == [0, 0, -1, -1, 1, -1, 2]
+    assert CODECS["byte"].word_of([*CODECS["byte"].encode("a é"), 2]) == [0, -1, 1, 1, -1]
+    words = CODECS["word"]
+    assert words.word_of(words.encode("the Ab cat xy z")) == [0, 1, 1, 2, 3, 3, -1, 4]
+    pieces = CODECS["bpe"]
+    ids = pieces.encode("the newestlower dog")
+    texts = ["".join(pieces.tokens([i for i, word in zip(ids, pieces.word_of(ids), strict=True) if word == n]))
+             for n in range(3)]  # fmt: skip
+    assert texts == ["▁the", "▁newestlower", "▁dog"]
+    closed = TextCodec.learn(LINES, "word", unknown="closed")
+    assert closed.word_of([*closed.encode("the q r cat"), 2]) == [0, 1, 2, 3, -1]
+
+
 @pytest.mark.parametrize("units", UNITS)
 def test_round_trip_of_twenty_thousand_random_strings(units):
     codec = CODECS[units]

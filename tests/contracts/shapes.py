@@ -8,6 +8,7 @@ one sampled shape; `product` has all of them.
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import typing
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ from typing import Any
 from seq2x.errors import FolderError
 from seq2x.models import ENCODERS, ModelShape
 
-__all__ = ["OPTIONS", "SIZES", "name_of", "product", "sample"]
+__all__ = ["OPTIONS", "SIZES", "choices", "name_of", "product", "sample"]
 
 SIZES: Mapping[str, Any] = {
     "source_size": 11,
@@ -27,6 +28,8 @@ SIZES: Mapping[str, Any] = {
     "heads": 2,
     "feedforward": 12,
     "attention_temperature": 0.8,
+    "attention_window": 2,
+    "attention_noise": 0.0,  # what a contract compares must not be drawn anew
     "dropout": 0.0,
     "attention_dropout": 0.0,
     "max_source_length": 512,
@@ -34,14 +37,26 @@ SIZES: Mapping[str, Any] = {
 }
 
 _TRANSFORMER = ("norm", "norm_position", "positions", "activation")
-_OF_ATTENTION = ("attention", "attention_history", "input_feeding")
-_RECURRENT = ("bidirectional", "context", "context_use", "output_from", *_OF_ATTENTION)
+_OF_ATTENTION = (
+    "attention",
+    "attention_history",
+    "attention_heads",
+    "attention_path",
+    "attention_alpha",
+    "context_from",
+    "input_feeding",
+)
+_RECURRENT = ("bidirectional", "context", "context_use", "context_join", "output_from", *_OF_ATTENTION)
 
 
 def _values(name: str) -> tuple[Any, ...]:
     """All values of an option: those of its type, or for the few that are not finite, the telling ones."""
     if name in ("encoder_layers", "decoder_layers"):
         return (1, 2)
+    if name == "attention_heads":
+        return (1, 2)
+    if name == "attention_alpha":
+        return (0.0, 0.5)
     if name == "context_use":
         uses = ("state", "first", "every")
         return tuple("+".join(some) for size in (1, 2, 3) for some in itertools.combinations(uses, size))
@@ -69,12 +84,23 @@ def _shape(choice: Mapping[str, Any]) -> ModelShape | None:
         return None
 
 
-def product(kind: str) -> Iterator[ModelShape]:
-    """Every shape of a kind that does not contradict itself."""
-    names = _relevant(kind)
-    for values in itertools.product(*(OPTIONS[name] for name in names)):
-        if shape := _shape({"kind": kind, **dict(zip(names, values, strict=True))}):
+def product(kind: str, first: int, step: int) -> Iterator[ModelShape]:
+    """Of the full product of a kind's options every `step`th choice, from the number `first` on, where it does not
+    contradict itself. There are many millions: none but those is made.
+    """
+    options = {name: OPTIONS[name] for name in _relevant(kind)}
+    for number in range(first, choices(kind), step):
+        choice, rest = {"kind": kind}, number
+        for name, values in options.items():
+            rest, which = divmod(rest, len(values))
+            choice[name] = values[which]
+        if shape := _shape(choice):
             yield shape
+
+
+def choices(kind: str) -> int:
+    """How many choices the full product of a kind's options has, contradictions counted."""
+    return math.prod(len(OPTIONS[name]) for name in _relevant(kind))
 
 
 def _pairs(choice: Mapping[str, Any]) -> set[tuple[tuple[str, Any], ...]]:

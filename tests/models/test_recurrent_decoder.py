@@ -1,5 +1,6 @@
 """The recurrent decoder against its equations, written out one step and one sentence at a time."""
 
+import copy
 import itertools
 
 import pytest
@@ -8,6 +9,8 @@ import torch
 from seq2x.models import EncoderDecoder, ModelShape, build
 from seq2x.nn.attention import ATTENTIONS
 from seq2x.nn.attention_history import HISTORIES
+from seq2x.nn.attention_path import PATHS
+from seq2x.nn.joining import JOINS
 from seq2x.nn.pooling import POOLINGS
 from seq2x.types import Padded
 
@@ -43,7 +46,10 @@ def _by_hand(model: EncoderDecoder, shape: ModelShape, symbols: list[int], input
             parts = [h, bridges.cells[depth](cell) if len(bridges.cells) else cell][: len(parts)]
         carries.append(torch.cat(parts))
     fed, outputs, C = torch.zeros(shape.width, dtype=torch.float64), [], contexts[-1]
-    trace = None if decoder.history is None else decoder.history.begin(1, len(symbols), states)
+    trace = None if not attends or decoder.history is None else decoder.history.begin(1, len(symbols), states)
+    path = None
+    if attends and decoder.path is not None:
+        path = decoder.path.begin(1, len(symbols), states)
     for t, symbol in enumerate(inputs):
         e = decoder.embedding(torch.tensor(symbol))
         if t == 0 and "first" in uses:
@@ -58,14 +64,24 @@ def _by_hand(model: EncoderDecoder, shape: ModelShape, symbols: list[int], input
             if attends and depth == asks:
                 keys = decoder.attention.keys(states)
                 if decoder.history is not None:
-                    keys = keys + decoder.history(trace)
-                scores = decoder.attention.scores(x[None, None], keys)[0, 0]
-                alpha = (scores / shape.attention_temperature).softmax(-1)
-                trace = None if decoder.history is None else decoder.history.after(trace, alpha[None])
-                c_t = alpha @ states[0]
-        seen = [x, *([e] if shape.output_from == "all" else [])]
-        seen += [c_t] if attends or shape.output_from == "all" else []
-        fed = torch.tanh(decoder.readout(torch.cat(seen))) if len(seen) > 1 else x
+                    keys = keys + decoder.attention.spread(decoder.history(trace))
+                scores = decoder.attention.scores(x[None, None], keys)[0]
+                if decoder.place is not None:
+                    scores = scores + shape.attention_alpha * (decoder.place.of_query.weight @ x)[: len(symbols)]
+                scores = scores / shape.attention_temperature
+                alpha = scores.softmax(-1)
+                if decoder.path is not None:
+                    alpha, path = decoder.path(scores[None], x[None, None], torch.ones(1, len(symbols)) > 0, path)
+                    alpha = alpha[0]
+                trace = None if decoder.history is None else decoder.history.after(trace, alpha.mean(0)[None])
+                c_t = decoder.attention.read(alpha[None], decoder.attention.values(states))[0][0, 0]
+                c_t = c_t / (len(symbols) if shape.context_from == "mean" else 1)
+        h, sees = x, attends or shape.output_from == "all"
+        if sees and shape.context_join != "concat":
+            h, sees = decoder.join(x, c_t), False
+        seen = [h, *([e] if shape.output_from == "all" else [])]
+        seen += [c_t] if sees else []
+        fed = torch.tanh(decoder.readout(torch.cat(seen))) if len(seen) > 1 else h
         outputs.append(fed)
     return torch.stack(outputs)
 
@@ -114,6 +130,49 @@ def test_former_weights_are_seen_as_the_equations_say(attention: str, history: s
             torch.testing.assert_close(hidden[row], expected, rtol=0, atol=1e-12)
 
 
+PARTS = [
+    {"attention_path": path, "attention_history": history, "attention_alpha": alpha, **more}
+    for path in PATHS
+    for history, alpha, more in (
+        ("none", 0.0, {"context_join": "gate"}),
+        ("location", 0.6, {"context_from": "mean", "input_feeding": True}),
+        ("none", 0.6, {"context_join": "sum", "context_use": "state+every", "output_from": "state"}),
+    )
+]
+PARTS += [{"attention_heads": 3, "attention": attention, "attention_path": "local_m"} for attention in ATTENTIONS]
+PARTS += [{"attention_heads": 2, "attention_history": "coverage", "attention_alpha": 0.5, "input_feeding": True}]
+PARTS += [{"attention_heads": 2, "attention_path": "local_p", "attention_history": "location", "context_join": "sum"}]
+PARTS += [{"context": "mean", "context_join": join, "context_use": "every"} for join in JOINS]
+
+
+@pytest.mark.parametrize("parts", PARTS, ids=lambda parts: "-".join(map(str, parts.values())))
+@torch.no_grad()
+def test_the_parts_of_attention_work_together(parts: dict[str, object]) -> None:
+    """Beside padding; hard attention where there is such a thing. The parts themselves: tests/nn."""
+    choice = {"kind": "gru", "attention_window": 1, "attention_temperature": 0.7, "encoder_layers": 1, **parts}
+    model = _model(**choice)
+    shape = ModelShape(source_size=9, target_size=9, width=6, embedding_width=5, decoder_layers=2, **choice)
+    source, inputs = [[4, 5, 6, 3, 2], [7, 2, 0, 0, 0]], [[1, 3, 4, 5], [1, 8, 8, 3]]
+    memory = model.encode(Padded(torch.tensor(source), torch.tensor([5, 2])))
+    hidden, _ = model.decoder(memory, torch.tensor(inputs), frozenset())
+    for row, length in enumerate((5, 2)):
+        expected = _by_hand(model, shape, source[row][:length], inputs[row])
+        torch.testing.assert_close(hidden[row], expected, rtol=0, atol=1e-12)
+
+
+def test_a_copy_of_a_decoder_has_weights_of_its_own() -> None:
+    """Its parts of attention are its own too, not those of the original."""
+    model = _model(attention_path="local_p", attention_history="coverage")
+    source, inputs = Padded(torch.tensor([[4, 5, 2]]), torch.tensor([3])), torch.tensor([[1, 4, 5]])
+    copied = copy.deepcopy(model)
+    before = model.decoder(model.encode(source), inputs, frozenset())[0]
+    with torch.no_grad():
+        for weight in copied.parameters():
+            weight.zero_()
+    assert torch.equal(model.decoder(model.encode(source), inputs, frozenset())[0], before)
+    assert not copied.decoder(copied.encode(source), inputs, frozenset())[0].any()
+
+
 def test_the_encoder_leaves_what_it_says() -> None:
     model = _model(kind="lstm", context="first_last")
     memory = model.encode(Padded(torch.tensor([[4, 5, 2], [6, 2, 0]]), torch.tensor([3, 2])))
@@ -157,8 +216,8 @@ def test_keys_are_projected_once_per_sentence_and_never_per_beam() -> None:
     model = _model()
     memory = model.encode(Padded(torch.tensor([[4, 5, 2], [6, 2, 0]]), torch.tensor([3, 2])))
     state = model.start(memory, 5, 10)
-    keys = state.source.keys
+    keys = state.source.attended.keys
     assert keys.shape == (2, 3, 6)
     for symbol in (1, 4):
         _, state = model.step(torch.full((10,), symbol), torch.arange(10), state)
-        assert state.source.keys is keys
+        assert state.source.attended.keys is keys

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from seq2x.nn import attention as module
+from seq2x.nn.attending import Attending, Trace
 from seq2x.nn.attention import ATTENTIONS, Additive, Attention, Dot, General, Scaled, masked_softmax
 
 
@@ -15,6 +16,13 @@ def _case(name: str, B: int = 2, Q: int = 3, S: int = 5, D: int = 4, M: int = 6)
     query, states = torch.randn(B, Q, D, dtype=torch.float64), torch.randn(B, S, M, dtype=torch.float64)
     mask = torch.arange(S) < torch.tensor([S, 2])[:, None]
     return attention, query, states * mask[..., None], mask
+
+
+def _attend(
+    attention: Attention, query: torch.Tensor, states: torch.Tensor, mask: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
+    attending = Attending(attention)
+    return attending(query, attending.remember(states, mask), Trace())[:2]
 
 
 def _score(attention: Attention, q: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
@@ -48,7 +56,7 @@ def test_dot_has_no_weights_where_none_are_needed() -> None:
 @pytest.mark.parametrize("name", ATTENTIONS)
 def test_weights_sum_to_one_over_valid_positions_only(name: str) -> None:
     attention, query, states, mask = _case(name)
-    context, alpha = attention(query, attention.keys(states), states, mask)
+    context, alpha = _attend(attention, query, states, mask)
     torch.testing.assert_close(alpha.sum(-1), torch.ones(2, 3, dtype=torch.float64))
     assert (alpha[1, :, 2:] == 0).all() and (alpha[1, :, :2] > 0).all()
     torch.testing.assert_close(context, torch.einsum("bqs,bsm->bqm", alpha, states))
@@ -58,9 +66,8 @@ def test_weights_sum_to_one_over_valid_positions_only(name: str) -> None:
 def test_beams_are_queries(name: str) -> None:
     """Each query is answered as if it were alone."""
     attention, query, states, mask = _case(name)
-    keys = attention.keys(states)
-    together, _ = attention(query, keys, states, mask)
-    alone = torch.cat([attention(query[:, q : q + 1], keys, states, mask)[0] for q in range(3)], 1)
+    together, _ = _attend(attention, query, states, mask)
+    alone = torch.cat([_attend(attention, query[:, q : q + 1], states, mask)[0] for q in range(3)], 1)
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-14)
 
 
@@ -69,7 +76,7 @@ def test_a_fully_masked_sentence_is_finite_with_finite_gradients(name: str) -> N
     attention, query, states, _ = _case(name)
     mask = torch.zeros(2, 5, dtype=torch.bool)
     query.requires_grad_()
-    context, alpha = attention(query, attention.keys(torch.zeros_like(states)), torch.zeros_like(states), mask)
+    context, alpha = _attend(attention, query, torch.zeros_like(states), mask)
     context.square().sum().backward()
     assert torch.isfinite(context).all() and torch.isfinite(alpha).all() and torch.isfinite(query.grad).all()
 

@@ -8,7 +8,7 @@ from tests.objectives.test_likelihood import _batch
 
 from seq2x.models import ModelShape, build
 from seq2x.objectives import Attended, Likelihood
-from seq2x.objectives.attended import coverage_loss, guided_loss
+from seq2x.objectives.attended import alignment_loss, coverage_loss, guided_loss
 
 KINDS = {
     "transformer": {},
@@ -54,6 +54,41 @@ def test_guided_loss_is_the_equation() -> None:
                 apart = t / targets[b].item() - s / sources[b].item()
                 expected += row[t][s] * (1 - math.exp(-(apart**2) / (2 * 0.2**2)))
     assert guided_loss(alpha, sources, targets).item() == pytest.approx(expected, rel=1e-6)
+
+
+LINKS = [[0, 0, 0], [0, 0, 1], [0, 1, 2], [4, 1, 0], [5, 0, 0]]
+
+
+def test_alignment_loss_is_the_cross_entropy_with_equal_shares() -> None:
+    torch.manual_seed(1)
+    alpha = torch.rand(6, 2, 3, dtype=torch.float64).softmax(-1)
+    expected = 0.0
+    for b in range(6):
+        for t in range(2):
+            linked = [s for one, at, s in LINKS if (one, at) == (b, t)]
+            expected -= sum(math.log(alpha[b, t, s]) / len(linked) for s in linked)
+    assert alignment_loss(alpha, torch.tensor(LINKS)).item() == pytest.approx(expected)
+    assert alignment_loss(alpha, torch.zeros(0, 3, dtype=torch.int64)) == 0
+    assert torch.isfinite(alignment_loss(torch.zeros(6, 2, 3), torch.tensor(LINKS)))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_attention_learns_to_look_where_it_is_told(name: str) -> None:
+    model, objective = model_of(name).train(), Attended(Likelihood(0.0), alignment=5.0)
+    batch = _batch()._replace(extras={"links": torch.tensor(LINKS[:1] + LINKS[2:])})
+    plain = Likelihood(0.0)(model, batch)
+    first = objective(model, batch)
+    torch.testing.assert_close(first.total, plain.total + 5.0 * first.parts["alignment"])
+    assert "alignment" not in objective(model, _batch()).parts
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(40):
+        optimizer.zero_grad()
+        loss = objective(model, batch)
+        loss.total.backward()
+        optimizer.step()
+    assert loss.parts["alignment"] < 0.3 * first.parts["alignment"]
+    shown = model.eval().answer(batch, frozenset({"attention"})).attention
+    assert all(shown[b, t].argmax() == s for b, t, s in batch.extras["links"].tolist())
 
 
 @pytest.mark.parametrize("name", KINDS)

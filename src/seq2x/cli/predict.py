@@ -6,19 +6,20 @@ import argparse
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from itertools import islice, tee
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from seq2x.cli import streams
 from seq2x.cli.parser import Parser, add_settings, given
 from seq2x.errors import DataError, Seq2xError, StorageError, UsageError
-from seq2x.types import Alternative, Prediction
+from seq2x.types import NOTHING, Alternative, Prediction, Want
 
 if TYPE_CHECKING:
     from seq2x.codecs import TextCodec
     from seq2x.data import Input, Notes
+    from seq2x.predict import Predictor
 
 __all__ = ["HELP", "add", "record", "run"]
 
@@ -42,6 +43,9 @@ def add(parser: Parser) -> None:
     parser.add_argument(
         "--forbid", metavar="TOKEN", action="append", default=[], help="never write TOKEN (repeatable); see --json"
     )
+    parser.add_argument(
+        "--alignments", metavar="FILE", help="write which input word each output word came from: i-j, a line an output"
+    )
     shown = ("columns", "beam_size", "n_best", "sample", "device")
     add_settings(parser, "search", "machine", shown=shown, also=("seed", *_FILE))
 
@@ -51,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     from seq2x.data import Notes
     from seq2x.predict import load
     from seq2x.settings import without_effect
+    from seq2x.tasks.alignments import require_attention
 
     settings = given(arguments, "predict")
     file = {name: settings.pop(name) for name in _FILE if name in settings}
@@ -67,27 +72,35 @@ def run(arguments: argparse.Namespace) -> int:
     )
     resolved = predictor.settings(**settings)
     predictor.task.forbid(arguments.forbid)  # a token that is none is said before --out is touched
+    want: Want = NOTHING if arguments.alignments is None else frozenset({"attention"})
+    if want:
+        require_attention(predictor.task.members)
     notes = Notes()
     inputs, idle = _inputs(arguments, file, str(predictor.task.about.search.get("columns", "auto")), notes)
     for line in [*without_effect(resolved, settings), *predictor.task.out_of_reach(resolved), *idle]:
         streams.note(line)
     if "seed" in settings and not resolved.sample:
         streams.note("seed has no effect with sample = false")
-    done = _cut_back(Path(arguments.out), resolved.window) if arguments.resume else 0
+    done = _cut_back(_files(arguments), resolved.window) if arguments.resume else 0
     inputs = islice(inputs, done, None)
     tally = _Tally(arguments.file, predictor.task.source_codec, predictor.task.target_codec)
-    with streams.Lines(arguments.out, append=arguments.resume) as out:
+    with streams.Lines(arguments.out, append=arguments.resume) as out, _beside(arguments) as beside:
         waiting: list[Input] = []
         texts, prefixes = tee(_remembering(inputs, waiting, tally))
         found = predictor.stream(
             (one.text for one in texts),
             prefix=(arguments.prefix if one.prefix is None else one.prefix for one in prefixes),
             forbid=arguments.forbid,
+            want=want,
             **settings,
         )
         written = 0
         while block := _placed(found, resolved.window, waiting, written, arguments):
-            out.block([_line(i, p, arguments.json) for i, p in zip(waiting, map(tally.count, block), strict=True)])
+            aligned = _aligned(predictor, waiting, block) if beside else [None] * len(block)
+            lines = zip(waiting, map(tally.count, block), aligned, strict=True)
+            out.block([_line(*one, as_json=arguments.json) for one in lines])
+            if beside:
+                beside.block(map(str, aligned))
             written += len(block)
             waiting.clear()
     for line in (*notes.lines(), *tally.lines()):
@@ -103,8 +116,10 @@ def _require_sense(arguments: argparse.Namespace, file: Mapping[str, Any]) -> No
         raise UsageError("seq2x predict --resume", "no --out FILE", "the file to go on with")
     if arguments.text is not None and arguments.file != "-":
         raise UsageError("seq2x predict", f'--text and "{arguments.file}"', "one of them")
-    if arguments.out is not None and arguments.text is None:
-        _require_another(arguments.file, arguments.out)
+    if arguments.out is not None and arguments.out == arguments.alignments:
+        raise UsageError("seq2x predict --alignments", f"{arguments.out} is also --out", "another file")
+    for path in _files(arguments) if arguments.text is None else ():
+        _require_another(arguments.file, path)
     if resolve(file, "seq2x predict").format == "tsv":
         todo = "cut -f1 FILE | seq2x predict RUN predicts from the first column of a TSV file"
         raise UsageError("seq2x predict", 'format = "tsv"', '"lines" or "jsonl"', todo)
@@ -126,13 +141,16 @@ def _inputs(
     return found, idle if how == "lines" and "columns" in file else []
 
 
-def record(asked: Input, prediction: Prediction) -> dict[str, Any]:
-    """One line of `predict --json`; what `score` reads. `extras`: the other fields of the input's JSON record."""
+def record(asked: Input, prediction: Prediction, aligned: str | None = None) -> dict[str, Any]:
+    """One line of `predict --json`; what `score` reads. `extras`: the other fields of the input's JSON record;
+    `alignment`: what was asked for with `--alignments`.
+    """
     numbers = _numbers(prediction)
     if prediction.alternatives:
         numbers["alternatives"] = [_numbers(alternative) for alternative in prediction.alternatives]
     extras = {} if asked.extras is None else {"extras": dict(asked.extras)}
-    return {"source": asked.text, **numbers, "truncated": prediction.truncated, **extras}
+    links = {} if aligned is None else {"alignment": aligned}
+    return {"source": asked.text, **numbers, "truncated": prediction.truncated, **links, **extras}
 
 
 def _placed(
@@ -199,13 +217,32 @@ def _numbers(one: Prediction | Alternative) -> dict[str, Any]:
     }
 
 
-def _line(asked: Input, prediction: Prediction, as_json: bool) -> str:
+def _line(asked: Input, prediction: Prediction, aligned: str | None, *, as_json: bool) -> str:
     """Plain: the output; with n-best all of them on one line between TABs, so that N records stay N lines."""
     if as_json:
-        return streams.to_json(record(asked, prediction))
+        return streams.to_json(record(asked, prediction, aligned))
     if not prediction.alternatives:
         return prediction.value
     return "\t".join(alternative.value.replace("\t", " ") for alternative in prediction.alternatives)
+
+
+def _aligned(predictor: Predictor, asked: Sequence[Input], found: Sequence[Prediction]) -> list[str]:
+    """The links of each output, as a Pharaoh file has them."""
+    from seq2x.tasks.alignments import pharaoh
+
+    return [pharaoh(predictor.align(one.text, its)) for one, its in zip(asked, found, strict=True)]
+
+
+def _files(arguments: argparse.Namespace) -> list[str]:
+    """The files that are written."""
+    return [path for path in (arguments.out, arguments.alignments) if path is not None]
+
+
+def _beside(arguments: argparse.Namespace) -> AbstractContextManager[streams.Lines | None]:
+    """Where alignments go."""
+    if arguments.alignments is None:
+        return nullcontext()
+    return streams.Lines(arguments.alignments, append=arguments.resume)
 
 
 def _remembering(inputs: Iterable[Input], waiting: list[Input], tally: _Tally) -> Iterator[Input]:
@@ -222,23 +259,38 @@ def _require_another(file: str, out: str) -> None:
     with suppress(OSError, ValueError):  # what is not there, or cannot be, is said by who opens it
         same = os.fstat(0) if file == "-" else Path(file).stat()
         if os.path.samestat(same, Path(out).stat()) and stat.S_ISREG(same.st_mode):
-            raise UsageError("seq2x predict --out", f"{out} is the file that is read", "another file")
+            raise UsageError("seq2x predict", f"{out} is the file that is read", "another file to write")
 
 
-def _cut_back(path: Path, window: int) -> int:
-    """Cut `path` back to whole windows, and return how many lines that leaves: what follows is then decoded in the
-    same company as without the interruption, and comes out the same.
+def _cut_back(paths: Sequence[str], window: int) -> int:
+    """Cut the files back to whole windows that all of them hold, and return how many lines that leaves: what follows is
+    then decoded in the same company as without the interruption, and comes out the same.
     """
-    if not path.exists():
-        return 0
-    try:
-        with path.open("r+b") as file:
-            ends = [0]
+    ends = [_line_ends(path) for path in paths]
+    lines = min(len(found) - 1 for found in ends) // window * window
+    for path, found in zip(paths, ends, strict=True):
+        if Path(path).exists():
+            with _continued(path) as file:
+                file.truncate(found[lines])
+    return lines
+
+
+def _line_ends(path: str) -> list[int]:
+    """Where the lines of a file begin and end; of one that is not there, the beginning."""
+    ends = [0]
+    if Path(path).exists():
+        with _continued(path) as file:
             for line in file:
                 if line.endswith(b"\n"):
                     ends.append(ends[-1] + len(line))
-            lines = (len(ends) - 1) // window * window
-            file.truncate(ends[lines])
+    return ends
+
+
+@contextmanager
+def _continued(path: str) -> Iterator[BinaryIO]:
+    """A file that shall go on, to read and to cut."""
+    try:
+        with Path(path).open("r+b") as file:
+            yield file
     except OSError as error:
-        raise StorageError(str(path), f"cannot be continued ({(error.strerror or str(error)).lower()})") from error
-    return lines
+        raise StorageError(path, f"cannot be continued ({(error.strerror or str(error)).lower()})") from error

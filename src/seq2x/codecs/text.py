@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["BOS", "EOS", "PAD", "TextCodec"]
 
 _UNKNOWN: Final = "<unk>"
+_BLANKS: Final = b" \n\r"  # no output holds a line end: each becomes a blank
 
 
 class TextCodec:
@@ -151,6 +152,26 @@ class TextCodec:
         if text.isascii() or form == "none":
             return text
         return normalise(text, form)
+
+    def word_of(self, ids: Sequence[int]) -> list[int]:
+        """For each symbol the number, from 0, of the word of `decode(ids)` that it belongs to, words being what stands
+        between blanks; -1 for a symbol that belongs to none (blanks, `</s>`).
+        """
+        found: list[int] = []
+        word, inside = -1, False
+        for symbol in ids:
+            whole = self.units == "word" and (symbol >= self.vocabulary.offset or self.vocabulary.closed)
+            inside = inside and not whole
+            own = -1
+            for byte in self._bytes[symbol]:
+                if byte in _BLANKS:
+                    inside = False
+                    continue
+                word, inside = word + (not inside), True
+                own = word if own < 0 else own
+            inside = inside and not whole
+            found.append(own)
+        return found
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """A readable piece for each symbol: `▁` for the blank of a subword, `<0x41>` for a byte. For eyes only."""

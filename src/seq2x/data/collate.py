@@ -22,15 +22,22 @@ _Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 def collate(store: Store, rows: npt.ArrayLike, resample: Resample | None = None) -> Batch:
     """The batch of `rows` `[B]`: int64, as wide as its longest row, `PAD` elsewhere, every row closed by `</s>`.
 
-    With `resample` each row is segmented anew from its raw text.
+    Given alignments are `extras["links"]` `[L,3]`: (which of `rows`, target symbol, source symbol) of each link. With
+    `resample` each row is segmented anew from its raw text, and has none.
     """
     chosen = np.asarray(rows, np.int64)
     if resample is None:
         source = _gather(store.source_ids, store.source_ends, store.source_lengths, chosen)
         target = _gather(store.target_ids, store.target_ends, store.target_lengths, chosen)
-        return Batch(source, target, chosen)
+        return Batch(source, target, chosen, {} if store.link_ids is None else {"links": _links(store, chosen)})
     pairs = [resample(*store.texts(int(row)), int(row)) for row in chosen]
     return Batch(pad([[*source, EOS] for source, _ in pairs]), pad([[*target, EOS] for _, target in pairs]), chosen)
+
+
+def _links(store: Store, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    found = [store.links(int(row)) for row in rows]
+    places = np.repeat(np.arange(len(rows)), [len(links) for links in found])
+    return np.concatenate([places[:, None], np.concatenate(found)], 1).astype(np.int64)
 
 
 def pad(sequences: Sequence[Sequence[int]]) -> Padded:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from seq2x.data.languages import language_of
 from seq2x.errors import UsageError, nearest
 
-__all__ = ["Columns", "Format", "Key", "header_roles", "is_language_pair", "parse_columns", "role_of"]
+__all__ = ["Asked", "Columns", "Format", "Key", "header_roles", "is_language_pair", "parse_columns", "role_of"]
 
 Format: TypeAlias = Literal["tsv", "lines", "jsonl"]
 Key: TypeAlias = int | str
@@ -33,7 +33,7 @@ _TARGET_NAMES = {
 }
 _TARGET_NAMES |= {"targets", "references", "refs"}
 _OTHER_NAMES = {"id", "line", "score", "split", "type", "label", "comment"}
-_ROLES = ("source", "target", "ref")
+_ROLES = ("source", "target", "ref", "alignment")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,8 @@ class Columns:
     """How to read a set of files.
 
     `source`: columns whose texts, joined by one blank, are the input. `targets`: columns that hold right outputs.
-    TSV: `width` columns in every row, `header` true where the first row holds `names` instead of data.
+    TSV: `width` columns in every row, `header` true where the first row holds `names` instead of data. `alignment`: the
+    name under which `Example.extras` holds the given alignment (see `seq2x.data.links`), empty where there is none.
     """
 
     format: Format
@@ -51,13 +52,22 @@ class Columns:
     header: bool = False
     names: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
+    alignment: str = ""
 
 
-def parse_columns(text: str) -> tuple[tuple[Key, ...], tuple[Key, ...]] | None:
-    """`"source=2,target=1"` as (source columns, target columns); None for "auto".
+class Asked(NamedTuple):
+    """What somebody said that the columns are."""
 
-    `source` may be repeated (texts are joined by a blank), `target` and `ref` too (several right outputs).
-    Raises UsageError.
+    source: tuple[Key, ...]
+    targets: tuple[Key, ...]
+    alignment: Key | None = None
+
+
+def parse_columns(text: str) -> Asked | None:
+    """`"source=2,target=1"` as columns; None for "auto".
+
+    `source` may be repeated (texts are joined by a blank), `target` and `ref` too (several right outputs). `alignment`
+    is of one source and one target; a file without that column is one without alignments. Raises UsageError.
     """
     if text.strip() in ("", "auto"):
         return None
@@ -71,12 +81,16 @@ def parse_columns(text: str) -> tuple[tuple[Key, ...], tuple[Key, ...]] | None:
         if column == "0" or re.fullmatch(r"-\d+", column):
             raise UsageError("columns", f'column "{column}"', "a number from 1")
         key: Key = int(column) if re.fullmatch(r"[0-9]{1,4}", column) else column
-        if key in found["source"] + found["target"] + found["ref"]:
+        if any(key in keys for keys in found.values()):
             raise UsageError("columns", f'column "{column}" is named twice', "each column once")
         found[role].append(key)
     if not found["source"]:
         raise UsageError("columns", "no source column", "source=... and target=...")
-    return tuple(found["source"]), tuple(found["target"] + found["ref"])
+    targets, alignments = tuple(found["target"] + found["ref"]), found["alignment"]
+    if alignments and (len(alignments) > 1 or len(targets) > 1):
+        found_text = "several alignments" if len(alignments) > 1 else "an alignment and several right outputs"
+        raise UsageError("columns", found_text, "one alignment, of one source and one target")
+    return Asked(tuple(found["source"]), targets, alignments[0] if alignments else None)
 
 
 def role_of(name: str) -> str:

@@ -45,9 +45,9 @@ def source_keys(asked: str, own: str = "auto") -> tuple[str, ...]:
     Numbers in `own` are columns of a TSV file, no keys. Raises UsageError.
     """
     if (said := parse_columns(asked)) is not None:
-        return tuple(map(str, said[0]))
+        return tuple(map(str, said.source))
     trained = parse_columns(own)
-    return tuple(map(str, trained[0])) if trained and any(isinstance(key, str) for key in trained[0]) else ()
+    return tuple(map(str, trained.source)) if trained and any(isinstance(key, str) for key in trained.source) else ()
 
 
 def read_inputs(

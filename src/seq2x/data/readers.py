@@ -196,7 +196,8 @@ def _side_by_side(paths: Sequence[PathLike], columns: Columns, sides: Sequence[I
         plain = [text or "" for text in texts]
         joined = " ".join(plain[i] for i in source)
         source_text = joined if joined.strip() else ""
-        yield Example(source_text, tuple(plain[i] for i in targets), number, file=name)
+        extras = {columns.alignment: plain[int(columns.alignment) - 1]} if columns.alignment else {}
+        yield Example(source_text, tuple(plain[i] for i in targets), number, extras, name)
 
 
 def check_counts(paths: Sequence[PathLike]) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any, Literal
 
-from seq2x.data.columns import Columns, Format, Key, header_roles, is_language_pair, parse_columns, role_of
+from seq2x.data.columns import Asked, Columns, Format, Key, header_roles, is_language_pair, parse_columns, role_of
 from seq2x.data.lines import MAX_LINE_BYTES, PathLike, display, iter_lines
 from seq2x.data.read_error import ReadError
 from seq2x.data.readers import check_counts
@@ -34,7 +34,7 @@ def sniff(
     if not paths:
         raise UsageError("files", "none given", "a TSV file, a JSONL file, or a source file and a target file")
     asked = parse_columns(columns)
-    if asked is not None and not asked[1]:
+    if asked is not None and not asked.targets:
         raise UsageError("columns", "no target column", "source=... and target=...")
     if "-" in map(str, paths):
         return _unseen(format, asked)
@@ -65,21 +65,23 @@ def _head(path: PathLike, max_line_bytes: int) -> list[tuple[int, str]]:
     return head
 
 
-def _unseen(format: str, asked: tuple[tuple[Key, ...], tuple[Key, ...]] | None) -> Columns:
+def _unseen(format: str, asked: Asked | None) -> Columns:
     """Standard input is read once, so it cannot be looked at first: all has to be said."""
     if format == "auto" or (asked is None and format == "jsonl"):
         todo = "say --format tsv (or jsonl with --columns), or save it to a file"
         raise UsageError("standard input", "its format is not known", todo=todo)
-    source, targets = asked or ((1,), (2,))
+    source, targets, alignment = asked or Asked((1,), (2,))
+    title = "" if alignment is None else str(alignment)
     if format == "jsonl":
-        return Columns("jsonl", source, targets, reasons=("as told",))
-    for key in (*source, *targets):
+        return Columns("jsonl", source, targets, reasons=("as told",), alignment=title)
+    keys = (*source, *targets, *(() if alignment is None else (alignment,)))
+    for key in keys:
         if isinstance(key, str):
             raise UsageError(
                 "columns", f'column "{key}" of standard input', "its number: no header row can be looked up"
             )
-    width = max(map(int, (*source, *targets)))
-    return Columns("tsv" if format == "tsv" else "lines", source, targets, width=width, reasons=("as told",))
+    kind: Format = "tsv" if format == "tsv" else "lines"
+    return Columns(kind, source, targets, width=max(map(int, keys)), reasons=("as told",), alignment=title)
 
 
 def _format(paths: Sequence[PathLike], heads: Sequence[list[tuple[int, str]]], format: str) -> tuple[Format, str]:
@@ -153,7 +155,7 @@ def _is_jsonl(path: PathLike, head: list[tuple[int, str]]) -> bool:
 def _tsv(
     paths: Sequence[PathLike],
     heads: Sequence[list[tuple[int, str]]],
-    asked: tuple[tuple[Key, ...], tuple[Key, ...]] | None,
+    asked: Asked | None,
     reasons: tuple[str, ...],
 ) -> Columns:
     name = display(paths[0])
@@ -162,14 +164,18 @@ def _tsv(
     line, first = heads[0][0]
     cells = first.split("\t") if line == 1 else []
     roles = header_roles(cells) if len(cells) == width else None
-    named = asked is not None and any(isinstance(key, str) for key in (*asked[0], *asked[1]))
+    named = asked is not None and (
+        any(isinstance(key, str) for key in (*asked.source, *asked.targets)) or asked.alignment in cells
+    )
     header = named or roles is not None
     names = tuple(cells) if header else ()
     if header:
         reasons += (f"{name}:1 is a header row: {', '.join(names)}",)
     if asked is not None:
-        source, targets = (tuple(_number(key, names, width, name) for key in keys) for keys in asked)
-        return Columns("tsv", source, targets, width, header, names, (*reasons, _said(source, targets, "as told")))
+        source, targets = (tuple(_number(key, names, width, name) for key in keys) for keys in asked[:2])
+        title = _title(asked.alignment, names, width)
+        reasons += (_said(source, targets, "as told", title),)
+        return Columns("tsv", source, targets, width, header, names, reasons, title)
     if roles is not None:
         source = tuple(i for i, role in enumerate(roles, 1) if role == "source")
         targets = tuple(i for i, role in enumerate(roles, 1) if role == "target")
@@ -212,12 +218,20 @@ def _number(key: Key, names: Sequence[str], width: int, name: str) -> Key:
     return key
 
 
-def _said(source: tuple[Key, ...], targets: tuple[Key, ...], why: str) -> str:
+def _title(key: Key | None, names: Sequence[str], width: int) -> str:
+    """The name of a further column, as `read` gives it; empty where there is none."""
+    if isinstance(key, int):
+        return "" if key > width else names[key - 1] if names else str(key)
+    return key if key is not None and key in names else ""
+
+
+def _said(source: tuple[Key, ...], targets: tuple[Key, ...], why: str, alignment: str = "") -> str:
     def listed(keys: tuple[Key, ...]) -> str:
         return ("columns " if len(keys) > 1 else "column ") + ", ".join(map(str, keys))
 
     several = " (several right outputs)" if len(targets) > 1 else ""
-    return f"source: {listed(source)}; target: {listed(targets)}{several} ({why})"
+    aligned = f"; alignment: column {alignment}" if alignment else ""
+    return f"source: {listed(source)}; target: {listed(targets)}{several}{aligned} ({why})"
 
 
 # ------------------------------------------------------------------ JSON lines, files side by side
@@ -226,12 +240,14 @@ def _said(source: tuple[Key, ...], targets: tuple[Key, ...], why: str) -> str:
 def _jsonl(
     path: PathLike,
     head: list[tuple[int, str]],
-    asked: tuple[tuple[Key, ...], tuple[Key, ...]] | None,
+    asked: Asked | None,
     reasons: tuple[str, ...],
 ) -> Columns:
     if asked is not None:
-        source, targets = (tuple(map(str, keys)) for keys in asked)
-        return Columns("jsonl", source, targets, reasons=(*reasons, _said(source, targets, "as told")))
+        source, targets = (tuple(map(str, keys)) for keys in asked[:2])
+        title = "" if asked.alignment is None else str(asked.alignment)
+        reasons += (_said(source, targets, "as told", title),)
+        return Columns("jsonl", source, targets, reasons=reasons, alignment=title)
     record, line = _first_record(path, head)
     sources = [key for key in record if role_of(key) == "source"]
     targets_found = [key for key in record if role_of(key) == "target"]
@@ -257,12 +273,11 @@ def _first_record(path: PathLike, head: list[tuple[int, str]]) -> tuple[dict[str
     raise failure
 
 
-def _side_by_side(
-    paths: Sequence[PathLike], asked: tuple[tuple[Key, ...], tuple[Key, ...]] | None, reasons: tuple[str, ...]
-) -> Columns:
+def _side_by_side(paths: Sequence[PathLike], asked: Asked | None, reasons: tuple[str, ...]) -> Columns:
     if asked is None:
-        asked = (1,), tuple(range(2, len(paths) + 1))
-    for key in (*asked[0], *asked[1]):
+        asked = Asked((1,), tuple(range(2, len(paths) + 1)))
+    for key in (*asked.source, *asked.targets):
         if not isinstance(key, int) or key > len(paths):
             raise UsageError("columns", f'column "{key}"', f"the number of a file, 1 to {len(paths)}")
-    return Columns("lines", *asked, width=len(paths), reasons=reasons)
+    title = _title(asked.alignment, (), len(paths))
+    return Columns("lines", asked.source, asked.targets, width=len(paths), reasons=reasons, alignment=title)

@@ -7,6 +7,7 @@
     T.text, T.text.ends    UTF-8: source and target of each row, one behind the other; two ends a row
     T.lines                int64: the line of each row in its file
     T.set_aside            line, source symbols, target symbols of each example above the limits (TAB between)
+    T.links.ids/.ends      only where alignments are given: int32 target symbol, source symbol of each link of a row
 
 Numbers are little-endian. Memory stays flat while writing and reading: a corpus may be larger than memory. An example
 with several right outputs is one row for each of them.
@@ -27,6 +28,7 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from seq2x.data.links import parse_links, symbol_links
 from seq2x.data.notes import Notes
 from seq2x.data.portions import portions
 from seq2x.data.source import chunks
@@ -41,6 +43,7 @@ _VERSION = 1
 _AGAIN = "train with --restart prepares it anew"
 _MANIFEST = "store.json"
 _PARTS = ("source.ids", "source.ends", "target.ids", "target.ends", "text", "text.ends", "lines", "set_aside")
+_LINKS = ("links.ids", "links.ends")
 _VERIFY = 512 << 20  # bytes up to which sums are checked on opening (half a second); above, only sizes are
 _Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 _Int32: TypeAlias = npt.NDArray[np.int32]
@@ -65,6 +68,8 @@ class Store:
     set_aside: int
     source_size: int
     target_size: int
+    link_ids: _Ints | None = None
+    link_ends: _Ints | None = None
 
     def __len__(self) -> int:
         return len(self.source_lengths)
@@ -78,6 +83,13 @@ class Store:
         """Symbols of the target of `row`, `</s>` last."""
         end = int(self.target_ends[row])
         return self.target_ids[end - int(self.target_lengths[row]) : end]
+
+    def links(self, row: int) -> _Ints:
+        """`[L,2]`: (target symbol, source symbol) of each given link of `row`; none where no alignments are given."""
+        if self.link_ids is None or self.link_ends is None:
+            return np.zeros((0, 2), np.int32)
+        start = int(self.link_ends[row - 1]) if row else 0
+        return self.link_ids[start : int(self.link_ends[row])].reshape(-1, 2)
 
     def texts(self, row: int) -> tuple[str, str]:
         """The raw source and target of `row`."""
@@ -136,15 +148,19 @@ def write_store(
     key: str = "",
     notes: Notes | None = None,
     name: str = "data",
+    alignment: str = "",
 ) -> Store:
     """Tokenises `examples` into `folder` and opens the result.
 
     An example with more symbols than a limit, `</s>` not counted, is set aside: counted, listed, noted by its file and
-    line (under `name`, where it is from no file). Whoever looks during the writing, or after a crash, finds the former
-    store or none. Raises DataError if no row is left, StorageError if the disk refuses.
+    line (under `name`, where it is from no file). `alignment`: the name of the extra in which every example has the
+    links of its words (see `seq2x.data.links`), which are kept as links of symbols. Whoever looks during the writing,
+    or after a crash, finds the former store or none. Raises DataError if no row is left or links are none,
+    StorageError if the disk refuses.
     """
     notes = Notes() if notes is None else notes
-    writer = _Writer(folder, notes, name, max_source_length, max_target_length)
+    linked = _Linked(source_codec, target_codec, alignment, name) if alignment else None
+    writer = _Writer(folder, notes, name, max_source_length, max_target_length, linked)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
@@ -179,21 +195,25 @@ def _encode_targets(codec: Codec, examples: Sequence[Example]) -> list[list[list
 class _Writer:
     """The files of a store while they grow; each chunk of examples is appended and forgotten."""
 
-    def __init__(self, folder: Path, notes: Notes, name: str, max_source: int, max_target: int) -> None:
+    def __init__(
+        self, folder: Path, notes: Notes, name: str, max_source: int, max_target: int, linked: _Linked | None
+    ) -> None:
         self.folder, self.notes, self.name = folder, notes, name
         self.limits = (max_source, max_target)
         self.tag = os.urandom(8).hex()
         self.rows = self.set_aside = self.bytes_written = 0
-        self.ends = {"source.ids": 0, "target.ids": 0, "text": 0}
-        self.sums = {part: hashlib.sha256() for part in _PARTS}
-        self.sizes = dict.fromkeys(_PARTS, 0)
+        self.linked = linked
+        self.parts = _PARTS if linked is None else (*_PARTS, *_LINKS)
+        self.ends = {"source.ids": 0, "target.ids": 0, "text": 0, "links.ids": 0}
+        self.sums = {part: hashlib.sha256() for part in self.parts}
+        self.sizes = dict.fromkeys(self.parts, 0)
         self.files: dict[str, BinaryIO] = {}
 
     def path(self, part: str) -> Path:
         return self.folder / f"{self.tag}.{part}"
 
     def open(self, stack: ExitStack) -> None:
-        for part in _PARTS:
+        for part in self.parts:
             self.files[part] = stack.enter_context(self.path(part).open("xb"))
 
     def add(self, examples: Sequence[Example], sources: list[list[int]], targets: list[list[list[int]]]) -> None:
@@ -202,6 +222,7 @@ class _Writer:
         kept_targets: list[list[int]] = []
         texts: list[bytes] = []
         lines: list[int] = []
+        links: list[list[int]] = []
         for example, source, several in zip(examples, sources, targets, strict=True):
             for text, target in zip(example.targets, several, strict=True):
                 if len(source) > self.limits[0] or len(target) > self.limits[1]:
@@ -211,11 +232,16 @@ class _Writer:
                 kept_targets.append(target)
                 texts += (example.source.encode(), text.encode())
                 lines.append(example.line)
+                if self.linked is not None:
+                    links.append(self.linked.flat(example, source, target))
         self._append_ids("source", kept_sources)
         self._append_ids("target", kept_targets)
         self._append("text", b"".join(texts))
         self._append_ends("text", [len(text) for text in texts])
         self._append("lines", np.asarray(lines, "<i8").tobytes())
+        if self.linked is not None:
+            self._append("links.ids", np.asarray([number for row in links for number in row], "<i4").tobytes())
+            self._append_ends("links.ids", [len(row) for row in links])
         self.rows += len(lines)
 
     def _set_aside(self, example: Example, source: int, target: int) -> None:
@@ -247,7 +273,7 @@ class _Writer:
 
     def commit(self, key: str, source_size: int, target_size: int) -> None:
         """Makes this version the store, then removes what belongs to none."""
-        files = {part: {"size": self.sizes[part], "sha256": self.sums[part].hexdigest()} for part in _PARTS}
+        files = {part: {"size": self.sizes[part], "sha256": self.sums[part].hexdigest()} for part in self.parts}
         about = {"format": _VERSION, "key": key, "tag": self.tag, "rows": self.rows, "files": files}
         about |= {"set_aside": self.set_aside, "source_size": source_size, "target_size": target_size}
         waiting = self.path("json")
@@ -260,9 +286,32 @@ class _Writer:
                 path.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        for part in (*_PARTS, "json"):
+        for part in (*self.parts, "json"):
             with suppress(OSError):  # the reason to give up is the one to tell
                 self.path(part).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Linked:
+    """How the words of an example become symbols, for its links."""
+
+    source_codec: Codec
+    target_codec: Codec
+    alignment: str
+    name: str
+
+    def flat(self, example: Example, source: list[int], target: list[int]) -> list[int]:
+        """Target and source symbol of each link, one behind the other. Raises DataError naming file and line."""
+        where = f"{example.file or self.name}:{example.line}"
+        given = example.extras.get(self.alignment)
+        if given is None:
+            raise DataError(where, f'no alignment "{self.alignment}"', "links i-j of words, or an empty text for none")
+        words = self.source_codec.word_of(source), self.target_codec.word_of(target)
+        try:
+            pairs = symbol_links(parse_links(given), *words)
+        except ValueError as error:
+            raise DataError(where, str(error)) from error
+        return [number for pair in pairs for number in pair]
 
 
 def _reason(source: int, limit: int) -> str:
@@ -272,7 +321,7 @@ def _reason(source: int, limit: int) -> str:
 
 def _is_part(name: str) -> bool:
     tag, _, part = name.partition(".")
-    return len(tag) == 16 and part in (*_PARTS, "json")
+    return len(tag) == 16 and part in (*_PARTS, *_LINKS, "json")
 
 
 # ------------------------------------------------------------------ reading
@@ -291,7 +340,8 @@ def open_store(folder: Path, key: str | None = None) -> Store:
         raise FolderError(str(folder), "no prepared data here", _MANIFEST, _AGAIN) from error
     try:
         tag, rows, files = str(about["tag"]), int(about["rows"]), dict(about["files"])
-        sizes = {part: int(files[part]["size"]) for part in _PARTS}
+        parts = (*_PARTS, *_LINKS) if _LINKS[0] in files else _PARTS
+        sizes = {part: int(files[part]["size"]) for part in parts}
         numbers = [int(about[name]) for name in ("set_aside", "source_size", "target_size")]
         version, found = about["format"], str(about["key"])
     except (KeyError, TypeError, ValueError) as error:
@@ -302,7 +352,7 @@ def open_store(folder: Path, key: str | None = None) -> Store:
         raise FolderError(str(folder), "prepared from other data or settings", todo=_AGAIN)
     if not _is_part(f"{tag}.text"):
         raise FolderError(str(path), "not the description of prepared data", todo=_AGAIN)
-    maps = {part: _map(folder / f"{tag}.{part}", sizes[part], part) for part in _PARTS}
+    maps = {part: _map(folder / f"{tag}.{part}", sizes[part], part) for part in parts}
     if sum(sizes.values()) <= _VERIFY:
         for part, data in maps.items():
             if hashlib.sha256(data.data).hexdigest() != files[part].get("sha256"):
@@ -332,9 +382,14 @@ def _assemble(folder: Path, key: str, rows: int, maps: dict[str, npt.NDArray[Any
         lengths[side] = found.astype(np.int32)
     if len(maps["text.ends"]) != 2 * rows or len(maps["lines"]) != rows:
         raise FolderError(str(folder), "texts and rows do not fit together", todo=_AGAIN)
+    link_ids, link_ends = (maps.get(part) for part in _LINKS)
+    if link_ids is not None and link_ends is not None:
+        ascending = len(link_ends) == rows and (np.diff(link_ends, prepend=0) >= 0).all()
+        if not ascending or int(link_ends[-1]) != len(link_ids) or (np.asarray(link_ends) % 2).any():
+            raise FolderError(str(folder), "links and rows do not fit together", todo=_AGAIN)
     return Store(
         folder, key,
         maps["source.ids"], maps["source.ends"], lengths["source"],
         maps["target.ids"], maps["target.ends"], lengths["target"],
-        maps["text"], maps["text.ends"], maps["lines"], maps["set_aside"], *numbers,
+        maps["text"], maps["text.ends"], maps["lines"], maps["set_aside"], *numbers, link_ids, link_ends,
     )  # fmt: skip

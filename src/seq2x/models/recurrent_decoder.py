@@ -10,10 +10,12 @@ With e_t the embedding of the symbol before position t, h_t^l the state of layer
     input feeding    h_t^1 = f([...; o_{t-1}], h_{t-1}^1)     Luong et al. 2015, section 3.3
     output           o_t   = tanh(W [h_t; e_t; C_t])          output_from "all" (Cho et al. 2014, appendix A.1.2)
                      o_t   = h_t, with attention tanh(W [h_t; C_t])       "state" (Luong et al. 2015, eq. 5)
+    context_join     j_t, `h_t + W C_t` or a gate between the two, stands for [h_t; C_t] in o_t (`seq2x.nn.joining`)
 
-The state never waits for the attention of its own step before it moves, so that in training every layer is one call
-over all positions, and so is attention, unless it looks at its own history (`attention_history`). Only input feeding
-has to go step by step throughout, and costs accordingly.
+What attention is made of stands in `seq2x.nn.attending`. The state never waits for the attention of its own step before
+it moves, so that in training every layer is one call over all positions, and so are the scores of attention, unless it
+looks at its own history (`attention_history`). Only input feeding has to go step by step throughout, and costs
+accordingly.
 """
 
 from __future__ import annotations
@@ -24,10 +26,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from seq2x.nn.attending import Attending, Remembered, Trace
 from seq2x.nn.attention import ATTENTIONS, Attention
-from seq2x.nn.attention_history import HISTORIES, History
+from seq2x.nn.attention_heads import Heads
+from seq2x.nn.attention_history import HISTORIES
+from seq2x.nn.attention_path import PATHS
+from seq2x.nn.attention_place import Place
 from seq2x.nn.dropout import Dropout
 from seq2x.nn.embedding import Embedding
+from seq2x.nn.joining import JOINS
 from seq2x.nn.pooling import valid
 from seq2x.nn.products import Affine
 from seq2x.nn.recurrent import Recurrent
@@ -42,36 +49,33 @@ __all__ = ["RecurrentDecoder", "RecurrentState"]
 class _Source:
     """What the decoder needs of B sentences; computed once, never repeated per beam.
 
-    `states` `[B,S,M]`, `mask` `[B,S]`, `keys` `[B,S,A]` for attention; `context` `[B,C]` is the fixed context,
-    `first` `[B,E]` what it adds to the first input.
+    `attended` for attention; `context` `[B,C]` is the fixed context, `first` `[B,E]` what it adds to the first input.
     """
 
-    states: Tensor
-    mask: Tensor
-    keys: Tensor | None
+    attended: Remembered | None
     context: Tensor | None
     first: Tensor | None
 
     def keep(self, rows: Tensor) -> _Source:
         """Only the sentences `rows`."""
-        kept = [None if part is None else part[rows] for part in (self.keys, self.context, self.first)]
-        return _Source(self.states[rows], self.mask[rows], *kept)
+        attended = None if self.attended is None else self.attended.keep(rows)
+        return _Source(attended, *(None if part is None else part[rows] for part in (self.context, self.first)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Carry:
-    """What goes from step to step: `layers` `[N,C]` each, for input feeding the last `output` `[N,D]`, and where
-    attention looks at its history the `trace` of former weights `[N,channels,S]`.
+    """What goes from step to step: `layers` `[N,C]` each, for input feeding the last `output` `[N,D]`, and the `trace`
+    of attention that depends on its former weights.
     """
 
     layers: tuple[Tensor, ...]
     output: Tensor | None
-    trace: Tensor | None
+    trace: Trace
 
     def take(self, rows: Tensor) -> _Carry:
         """Row n goes on from what was row `rows[n]`."""
-        fed, trace = (None if part is None else part.index_select(0, rows) for part in (self.output, self.trace))
-        return _Carry(tuple(layer.index_select(0, rows) for layer in self.layers), fed, trace)
+        fed = None if self.output is None else self.output.index_select(0, rows)
+        return _Carry(tuple(layer.index_select(0, rows) for layer in self.layers), fed, self.trace.take(rows))
 
 
 @dataclass(slots=True)
@@ -134,18 +138,33 @@ class RecurrentDecoder(nn.Module):
         self.layers = nn.ModuleList(Recurrent(shape.kind, later if depth else inputs, width) for depth in depths)
         self.carry_width = 2 * width if shape.kind == "lstm" else width
         self.asking = (0 if self.joins_later else shape.decoder_layers - 1) if attends else None
-        self.attention: Attention | None = ATTENTIONS[shape.attention](width, memory) if attends else None
-        self.history: History | None = None
-        if self.attention is not None:
-            self.attention.temperature = shape.attention_temperature
-            if shape.attention_history != "none":
-                self.history = HISTORIES[shape.attention_history](self.attention.width)
+        self.attending = self._attending(shape, memory) if attends else None
         self.first = _linear(context, embedded) if "first" in uses else None
         self.bridges = _Bridges(shape, context) if "state" in uses else None
+        joins = self.output_sees_context and shape.context_join != "concat"
+        self.join = JOINS[shape.context_join](width, context) if joins else None
         seen = width
         seen += embedded if self.output_sees_input else 0
-        seen += context if self.output_sees_context else 0
+        seen += context if self.output_sees_context and not joins else 0
         self.readout = _linear(seen, width) if seen > width else None
+
+    def _attending(self, shape: ModelShape, memory: int) -> Attending:
+        """Attention and its parts. Their weights are the decoder's own, each part under its name."""
+        width, score, heads = shape.width, ATTENTIONS[shape.attention], shape.attention_heads
+        path, history = shape.attention_path, shape.attention_history
+        window, noise, alpha = shape.attention_window, shape.attention_noise, shape.attention_alpha
+        self.attention: Attention = Heads(score, heads, width, memory) if heads > 1 else score(width, memory)
+        self.history = None if history == "none" else HISTORIES[history](self.attention.width)
+        self.path = None if path == "any" else PATHS[path](width, window, noise)
+        self.place = Place(width, shape.max_source_length + 1, alpha) if alpha else None  # + 1: </s> is one to look at
+        return Attending(
+            score=self.attention,
+            history=self.history,
+            path=self.path,
+            place=self.place,
+            temperature=shape.attention_temperature,
+            mean=shape.context_from == "mean",
+        )
 
     # ------------------------------------------------------------------ the decoder protocol
 
@@ -197,13 +216,11 @@ class RecurrentDecoder(nn.Module):
 
     def _source(self, memory: Memory) -> _Source:
         context_BC = memory.parts["contexts"][:, -1]
-        return _Source(
-            memory.states,
-            valid(memory.lengths, memory.states.shape[1]),
-            None if self.attention is None else self.attention.keys(memory.states),
-            context_BC if self.attention is None else None,
-            None if self.first is None else self.first(context_BC),
-        )
+        first = None if self.first is None else self.first(context_BC)
+        if self.attending is None:
+            return _Source(None, context_BC, first)
+        mask_BS = valid(memory.lengths, memory.states.shape[1])
+        return _Source(self.attending.remember(memory.states, mask_BS), None, first)
 
     def _begin(self, memory: Memory, beams: int) -> _Carry:
         rows, like = len(memory.lengths) * beams, memory.states
@@ -212,7 +229,7 @@ class RecurrentDecoder(nn.Module):
         else:
             carries = [carry_BC.repeat_interleave(beams, 0) for carry_BC in self.bridges(memory)]
         fed = like.new_zeros(rows, self.width) if self.feeds else None
-        trace = None if self.history is None else self.history.begin(rows, like.shape[1], like)
+        trace = Trace() if self.attending is None else self.attending.begin(rows, like)
         return _Carry(tuple(carries), fed, trace)
 
     def _run(self, vectors_NtE: Tensor, source: _Source, carry: _Carry) -> tuple[Tensor, Tensor | None, _Carry]:
@@ -233,44 +250,15 @@ class RecurrentDecoder(nn.Module):
                 states = _join(self.dropout(states), context_NtC if self.joins_later else None)
             states, end = layer(states, carry.layers[depth])
             carries.append(end)
-            if depth == self.asking:
-                context_NtC, alpha_NtS, trace = self._attend(states, source, trace)
+            if self.attending is not None and source.attended is not None and depth == self.asking:
+                context_NtC, alpha_NtS, trace = self.attending(states, source.attended, trace)
         outputs_NtD = self._read_out(states, vectors_NtE, context_NtC)
         fed = outputs_NtD[:, -1] if self.feeds else None
         return self.dropout(outputs_NtD), alpha_NtS, _Carry(tuple(carries), fed, trace)
 
-    def _attend(
-        self, states_NtD: Tensor, source: _Source, trace: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Contexts `[N,t,M]`, weights `[N,t,S]` and the trace they leave: all beams and positions of a sentence are its
-        queries, at once unless a query depends on the weights before it.
-        """
-        assert self.attention is not None and source.keys is not None  # by construction: told to mypy
-        N, t, D = states_NtD.shape
-        if self.history is not None and trace is not None:
-            alpha_NtS, trace = self._one_by_one(self.history, self.attention, states_NtD, source, trace)
-            context_BQM = alpha_NtS.reshape(len(source.mask), -1, alpha_NtS.shape[-1]) @ source.states
-            return context_BQM.view(N, t, -1), alpha_NtS, trace
-        queries_BQD = states_NtD.reshape(len(source.mask), -1, D)
-        context_BQM, alpha_BQS = self.attention(queries_BQD, source.keys, source.states, source.mask)
-        return context_BQM.view(N, t, -1), alpha_BQS.view(N, t, -1), None
-
-    @staticmethod
-    def _one_by_one(
-        history: History, attention: Attention, states_NtD: Tensor, source: _Source, trace: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Weights `[N,t,S]`, each position's from the trace of those before it, and the last trace."""
-        assert source.keys is not None
-        beams = len(states_NtD) // len(source.mask)
-        keys_NSA, mask_NS = (part.repeat_interleave(beams, 0) for part in (source.keys, source.mask))
-        weights = []
-        for query_N1D in torch.split(states_NtD, 1, 1):
-            alpha_N1S = attention.weights(query_N1D, keys_NSA + history(trace), mask_NS)
-            trace = history.after(trace, alpha_N1S[:, 0])
-            weights.append(alpha_N1S)
-        return torch.cat(weights, 1), trace
-
     def _read_out(self, states_NtD: Tensor, vectors_NtE: Tensor, context_NtC: Tensor | None) -> Tensor:
+        if self.join is not None and context_NtC is not None:
+            states_NtD, context_NtC = self.join(states_NtD, context_NtC), None
         if self.readout is None:
             return states_NtD
         seen = _join(

@@ -32,6 +32,9 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "context": ("last", "first_last", "mean", "max", "attention"),
     "attention": ("dot", "scaled", "general", "additive"),
     "attention_history": ("none", "location", "coverage", "location+coverage"),
+    "attention_path": ("any", "local_m", "local_p", "monotonic", "monotonic_soft", "forward"),
+    "context_from": ("sum", "mean"),
+    "context_join": ("concat", "sum", "gate"),
     "output_from": ("state", "all"),
 }
 _RANGES: Mapping[str, tuple[int, int]] = {
@@ -40,6 +43,8 @@ _RANGES: Mapping[str, tuple[int, int]] = {
     "width": (1, 1 << 20),
     "embedding_width": (1, 1 << 20),
     "heads": (1, 1 << 16),
+    "attention_heads": (1, 1 << 16),
+    "attention_window": (1, 1 << 16),
     "feedforward": (1, 1 << 24),
     "source_size": (4, 1 << 24),
     "target_size": (4, 1 << 24),
@@ -48,7 +53,18 @@ _RANGES: Mapping[str, tuple[int, int]] = {
 }
 _CONTEXT_USES = ("state", "first", "every")
 _SHARES = ("dropout", "attention_dropout")
-_LATER: Mapping[str, JSON] = {"attention_history": "none", "attention_temperature": 1.0}
+_NUMBERS: Mapping[str, tuple[float, float]] = {"attention_alpha": (0.0, 100.0), "attention_noise": (0.0, 100.0)}
+_LATER: Mapping[str, JSON] = {
+    "attention_history": "none",
+    "attention_temperature": 1.0,
+    "attention_heads": 1,
+    "attention_path": "any",
+    "attention_window": 5,
+    "attention_noise": 1.0,
+    "attention_alpha": 0.0,
+    "context_from": "sum",
+    "context_join": "concat",
+}
 """What the first runs do not name, and what it was then."""
 
 
@@ -85,8 +101,20 @@ class ModelShape:
     input_feeding: bool = False
     attention_history: Literal["none", "location", "coverage", "location+coverage"] = "none"
     attention_temperature: float = 1.0
+    attention_heads: int = 1
+    attention_path: Literal["any", "local_m", "local_p", "monotonic", "monotonic_soft", "forward"] = "any"
+    attention_window: int = 5
+    attention_noise: float = 1.0
+    attention_alpha: float = 0.0
+    context_from: Literal["sum", "mean"] = "sum"
+    context_join: Literal["concat", "sum", "gate"] = "concat"
     max_source_length: int = 512
     max_target_length: int = 512
+
+    @property
+    def attends(self) -> bool:
+        """Whether the decoder has attention over its source."""
+        return self.kind == "transformer" or self.context == "attention"
 
     def context_uses(self) -> frozenset[str]:
         """Where a recurrent decoder takes its context: some of "state", "first", "every"."""
@@ -128,7 +156,7 @@ class _Problem(NamedTuple):
 def _check_type(name: str, value: Any, where: str) -> None:
     if name in _RANGES:
         right, expected = isinstance(value, int) and not isinstance(value, bool), "an integer"
-    elif name in (*_SHARES, "attention_temperature"):
+    elif name in (*_SHARES, *_NUMBERS, "attention_temperature"):
         right, expected = isinstance(value, int | float) and not isinstance(value, bool), "a number"
     elif name in ("bidirectional", "input_feeding"):
         right, expected = isinstance(value, bool), "true or false"
@@ -149,6 +177,9 @@ def _problems(shape: ModelShape) -> Iterator[_Problem]:
     for name in _SHARES:
         if not 0.0 <= getattr(shape, name) < 1.0:  # also refuses NaN
             yield _Problem(name, str(getattr(shape, name)), "at least 0 and below 1")
+    for name, (least, most) in _NUMBERS.items():
+        if not least <= getattr(shape, name) <= most:
+            yield _Problem(name, str(getattr(shape, name)), f"{least:g} to {most:g}")
     if not 0.0 < shape.attention_temperature <= 100.0:
         yield _Problem("attention_temperature", str(shape.attention_temperature), "above 0, at most 100")
     uses = shape.context_use.split("+")
@@ -161,6 +192,8 @@ def _problems(shape: ModelShape) -> Iterator[_Problem]:
 
 def _conflicts(shape: ModelShape) -> Iterator[_Problem]:
     """Values that are fine alone but not together."""
+    if shape.kind != "transformer" and shape.context == "attention":
+        yield from _conflicts_of_attention(shape)
     if shape.kind == "transformer":
         if shape.width % shape.heads:
             yield _Problem("heads", f"{shape.heads} does not divide width {shape.width}", "a divisor of width")
@@ -179,6 +212,18 @@ def _conflicts(shape: ModelShape) -> Iterator[_Problem]:
     if shape.tied == "all" and shape.source_size != shape.target_size:
         yield _Problem(
             "tied", f'"all" with {shape.source_size} source and {shape.target_size} target symbols', "one vocabulary"
+        )
+
+
+def _conflicts_of_attention(shape: ModelShape) -> Iterator[_Problem]:
+    heads, path = shape.attention_heads, shape.attention_path
+    if shape.width % heads:  # and so it divides the width of the encoder's states
+        yield _Problem("attention_heads", f"{heads} does not divide width {shape.width}", "a divisor of width")
+    if heads > 1 and path in ("monotonic", "monotonic_soft", "forward"):
+        yield _Problem(
+            "attention_heads",
+            f'{heads} with attention_path = "{path}"',
+            "1: such a path goes from one place to the next",
         )
 
 
@@ -223,6 +268,13 @@ def shape_of(settings: Settings, source_size: int, target_size: int, joint: bool
         input_feeding=settings.input_feeding,
         attention_history=settings.attention_history,
         attention_temperature=settings.attention_temperature,
+        attention_heads=settings.attention_heads,
+        attention_path=settings.attention_path,
+        attention_window=settings.attention_window,
+        attention_noise=settings.attention_noise,
+        attention_alpha=settings.attention_alpha,
+        context_from=settings.context_from,
+        context_join=settings.context_join,
         max_source_length=settings.max_source_length,
         max_target_length=settings.max_target_length,
     )
@@ -268,6 +320,13 @@ def _recurrent_parameters(shape: ModelShape) -> int:
     first = shape.embedding_width + directions * width + (width if shape.input_feeding else 0)
     decoder = cell(first) + (shape.decoder_layers - 1) * cell(width)
     bridges = shape.decoder_layers * 2 * width * (directions * width + 1)
-    attention = width * (width + directions * width + 2)
+    memory = directions * width
+    attention = width * (width + memory + 2)
+    if shape.attention_heads > 1:
+        attention += width * width + memory * (width + 2 * memory)
+    if shape.attention_path == "local_p":
+        attention += width * (width + 1)
+    if shape.attention_alpha:
+        attention += width * (shape.max_source_length + 1)
     readout = width * (width + shape.embedding_width + directions * width + 1)
     return encoder + decoder + bridges + attention + readout

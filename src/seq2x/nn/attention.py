@@ -5,7 +5,8 @@ A decoder state `q` asks the encoder states `h_1 .. h_S` (already projected to *
     e_s = score(q, h_s)        alpha = softmax(e / temperature)        C = sum_s alpha_s h_s
 
 Queries come as `[B,Q,D]`: all target positions at once in training, all beams of a sentence in search. Keys and
-states lead with `B` and are never repeated. (Multi-head attention of the Transformer: `seq2x.nn.multihead`.)
+states lead with `B` and are never repeated. Several heads around a score: `seq2x.nn.attention_heads`. (Multi-head
+attention of the Transformer: `seq2x.nn.multihead`.)
 """
 
 from __future__ import annotations
@@ -26,24 +27,21 @@ _TILE = 1 << 18
 """Floats of one tile of `Additive`'s `[B,Q,S,A]` block: 1 MB of fp32, which stays in a core's cache."""
 
 
-def masked_softmax(scores_BQS: Tensor, mask_BS: Tensor) -> Tensor:
-    """Softmax over the last axis where `mask_BS` is true; exactly zero elsewhere.
+def masked_softmax(scores_BQS: Tensor, mask: Tensor) -> Tensor:
+    """Softmax over the last axis where `mask` `[B,S]` or `[B,Q,S]` is true; exactly zero elsewhere.
 
-    A sentence without a single valid position gets equal weights instead of NaN, so that its (zero) states give a
-    finite context and finite gradients.
+    A row without a single valid position gets equal weights instead of NaN, so that the (zero) states of an empty
+    sentence give a finite context and finite gradients.
     """
     lowest = torch.finfo(scores_BQS.dtype).min
-    return scores_BQS.masked_fill(~mask_BS[:, None, :], lowest).softmax(-1)
+    return scores_BQS.masked_fill(~(mask if mask.dim() == 3 else mask[:, None, :]), lowest).softmax(-1)
 
 
 class Attention(nn.Module):
-    """What all scores share. A subclass has `keys` and `scores`.
+    """What all scores share. A subclass has `keys` and `scores`; `seq2x.nn.attending` makes weights and contexts of it.
 
-    `query` is D, the width of the asking state, `memory` is M, the width of the encoder's states. A `temperature`
-    below 1 makes weights sharper, above 1 flatter.
+    `query` is D, the width of the asking state, `memory` is M, the width of the encoder's states.
     """
-
-    temperature = 1.0
 
     def __init__(self, query: int, memory: int) -> None:
         super().__init__()
@@ -62,19 +60,17 @@ class Attention(nn.Module):
         """`e`, `[B,Q,S]`, before the mask and the softmax."""
         raise NotImplementedError
 
-    def weights(self, query_BQD: Tensor, keys_BSA: Tensor, mask_BS: Tensor) -> Tensor:
-        """`alpha` `[B,Q,S]`, zero where the mask is false."""
-        scores_BQS = self.scores(query_BQD, keys_BSA)
-        if self.temperature != 1.0:
-            scores_BQS = scores_BQS / self.temperature
-        return masked_softmax(scores_BQS, mask_BS)
+    def spread(self, keys_BSA: Tensor) -> Tensor:
+        """What is added to the keys, in the form they have."""
+        return keys_BSA
 
-    def forward(
-        self, query_BQD: Tensor, keys_BSA: Tensor, states_BSM: Tensor, mask_BS: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The contexts `C` `[B,Q,M]` and `alpha` `[B,Q,S]`; `states_BSM` are zero where the mask is false."""
-        alpha_BQS = self.weights(query_BQD, keys_BSA, mask_BS)
-        return alpha_BQS @ states_BSM, alpha_BQS
+    def values(self, states_BSM: Tensor) -> Tensor:
+        """What the weights are of, once per sentence: the states themselves."""
+        return states_BSM
+
+    def read(self, alpha_BQS: Tensor, values_BSM: Tensor) -> tuple[Tensor, Tensor]:
+        """The contexts `C` `[B,Q,M]` and the weights to show `[B,Q,S]`; the values are zero where nothing is."""
+        return alpha_BQS @ values_BSM, alpha_BQS
 
 
 class Dot(Attention):

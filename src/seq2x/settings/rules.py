@@ -18,16 +18,29 @@ _MOST_PARAMETERS = 200e9  # beyond this a size is a slip of the finger, on any m
 _CONTEXT_USES = ("state", "first", "every")
 
 _TRANSFORMER_ONLY = ("heads", "feedforward", "attention_dropout", "norm", "norm_position", "positions", "activation")
-_RECURRENT_ATTENTION = ("attention", "attention_history", "attention_temperature", "input_feeding")
+_RECURRENT_ATTENTION = (
+    "attention",
+    "attention_history",
+    "attention_temperature",
+    "attention_heads",
+    "attention_path",
+    "attention_window",
+    "attention_noise",
+    "attention_alpha",
+    "context_from",
+    "input_feeding",
+)
+_ONE_HEAD = ("monotonic", "monotonic_soft", "forward")
 _RECURRENT_ONLY = (
     "embedding_width",
     "bidirectional",
     "context",
     "context_use",
+    "context_join",
     "output_from",
     *_RECURRENT_ATTENTION,
 )
-_OF_ATTENTION = (*_RECURRENT_ATTENTION, "coverage_loss", "guided_attention")
+_OF_ATTENTION = (*_RECURRENT_ATTENTION, "coverage_loss", "guided_attention", "alignment_loss")
 
 
 def is_clean(text: str) -> bool:
@@ -37,7 +50,13 @@ def is_clean(text: str) -> bool:
 
 def broken_rule(settings: Settings) -> str:
     """The first rule between settings that does not hold, in words; nothing if all hold."""
-    return _model_rule(settings) or _text_rule(settings) or _search_rule(settings) or _machine_rule(settings)
+    return (
+        _model_rule(settings)
+        or _alignment_rule(settings)
+        or _text_rule(settings)
+        or _search_rule(settings)
+        or _machine_rule(settings)
+    )
 
 
 def _model_rule(s: Settings) -> str:
@@ -47,12 +66,36 @@ def _model_rule(s: Settings) -> str:
     if rotates and s.width is not None and (s.width // (s.heads or 1)) % 2:
         named = f"width = {s.width}" + (f", heads = {s.heads}" if s.heads else "")
         return f'{named} and positions = "rotary"; the width of a head must be even'
+    if s.model in ("gru", "lstm", "rnn") and s.context == "attention":
+        if s.width is not None and s.width % s.attention_heads:
+            return f"width = {s.width} and attention_heads = {s.attention_heads}; the heads must divide width"
+        if s.attention_heads > 1 and s.attention_path in _ONE_HEAD:
+            return (
+                f'attention_heads = {s.attention_heads} and attention_path = "{s.attention_path}"; such a path goes'
+                ' from one place to the next, so it is for one head (attention_path = "local_p" is for several)'
+            )
     uses = s.context_use.split("+")
     if len(set(uses)) < len(uses) or not set(uses) <= set(_CONTEXT_USES):
         return f'context_use = "{s.context_use}"; expected some of {", ".join(_CONTEXT_USES)}, joined by +, each once'
     if (parameters := _parameters(s)) > _MOST_PARAMETERS:
         return (
             f"layers, width, feedforward and vocab_size ask for about {parameters:.1g} parameters; choose smaller ones"
+        )
+    return ""
+
+
+def _alignment_rule(s: Settings) -> str:
+    """What can be learned from given alignments, and how they are given."""
+    if not s.alignment_loss:
+        return ""
+    said = f"alignment_loss = {s.alignment_loss:g}"
+    if not re.search(r"(^|,)\s*alignment\s*=", s.columns):
+        return f"{said} and columns = {s.columns}; say which column holds the links: source=1,target=2,alignment=3"
+    if s.references == "merge":
+        return f'{said} and references = "merge"; an alignment is of one output: references = "each"'
+    if s.subword_dropout:
+        return (
+            f"{said} and subword_dropout = {s.subword_dropout:g}; links are those of one segmentation: one of them is 0"
         )
     return ""
 
@@ -113,8 +156,23 @@ def without_effect(settings: Settings, given: Collection[str]) -> list[str]:
         found |= dict.fromkeys(_OF_ATTENTION, f'context = "{settings.context}"; there is no attention')
     elif recurrent and "every" in settings.context_use and (settings.decoder_layers or settings.layers) == 1:
         found["context_use"] = 'one decoder layer: with attention "every" is for the layers above the first'
+    if recurrent and settings.context != "attention" and settings.output_from == "state":
+        found["context_join"] = 'output_from = "state"; without attention the output then does not see C'
+    found |= _idle_path(settings)
     found |= _idle_text(settings) | _idle_training(settings) | _idle_search(settings)
     return [f"{name} has no effect with {found[name]}" for name in sorted(given) if name in found]
+
+
+def _idle_path(s: Settings) -> dict[str, str]:
+    """What belongs to another `attention_path`; where there is no attention at all, that is said instead."""
+    if s.model == "transformer" or s.context != "attention":
+        return {}
+    found, path = {}, f'attention_path = "{s.attention_path}"'
+    if s.attention_path not in ("local_m", "local_p"):
+        found["attention_window"] = f"{path}; it is for local_m and local_p"
+    if s.attention_path not in ("monotonic", "monotonic_soft"):
+        found["attention_noise"] = f"{path}; it is for monotonic attention"
+    return found
 
 
 def _idle_text(s: Settings) -> dict[str, str]:

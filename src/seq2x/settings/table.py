@@ -48,7 +48,9 @@ class Settings:
     # --- data
     task: Literal["auto", "generate"] = _setting("auto", "data", "what to build; auto: from what the columns hold")
     format: Literal["auto", "tsv", "lines", "jsonl"] = _setting("auto", "data", "how to read the files")
-    columns: str = _setting("auto", "data", "which columns: source=1,target=2 (names for JSONL; ref repeatable)")
+    columns: str = _setting(
+        "auto", "data", "which columns: source=1,target=2 (names for JSONL; ref repeatable; alignment)"
+    )
     references: Literal["each", "merge"] = _setting(
         "each",
         "data",
@@ -131,6 +133,30 @@ class Settings:
     attention_temperature: Annotated[float, Gt(0.0), Le(100.0)] = _setting(
         1.0, "model", "scores of recurrent attention are divided by it; below 1: sharper"
     )
+    attention_heads: _Count = _setting(
+        1, "model", "heads of recurrent attention; divides width (the Transformer's: heads)"
+    )
+    attention_path: Literal["any", "local_m", "local_p", "monotonic", "monotonic_soft", "forward"] = _setting(
+        "any",
+        "model",
+        "where recurrent attention may go: any place, a window (local_m: moves on by one; local_p: predicted), on only"
+        " (monotonic: decides in use; monotonic_soft: never), on by one at most (forward)",
+    )
+    attention_window: Annotated[int, Ge(1), Le(65536)] = _setting(
+        5, "model", "positions that local attention sees to either side (D of Luong et al. 2015)"
+    )
+    attention_noise: Annotated[float, Ge(0.0), Le(100.0)] = _setting(
+        1.0, "model", "monotonic attention: standard deviation of the noise on its scores in training"
+    )
+    attention_alpha: Annotated[float, Ge(0.0), Le(100.0)] = _setting(
+        0.0, "model", "weight of a score of recurrent attention from the state and the position alone; 0: none"
+    )
+    context_from: Literal["sum", "mean"] = _setting(
+        "sum", "model", "C_t of recurrent attention: the weighted sum of the states, or their mean (the sum / S)"
+    )
+    context_join: Literal["concat", "sum", "gate"] = _setting(
+        "concat", "model", "how C meets the state at the recurrent output: [h; C], h + W C, or a gate between the two"
+    )
     output_from: Literal["state", "all"] = _setting(
         "all", "model", "the recurrent output sees: the state alone, or state, previous symbol and context"
     )
@@ -160,6 +186,9 @@ class Settings:
     )
     guided_attention: Annotated[float, Ge(0.0), Le(1e6)] = _setting(
         0.0, "training", "weight of the loss on attention far from the diagonal (Tachibana et al. 2018)"
+    )
+    alignment_loss: Annotated[float, Ge(0.0), Le(1e6)] = _setting(
+        0.0, "training", "weight of the loss on attention away from given alignments (columns: alignment=3; links i-j)"
     )
     loss_per: Literal["token", "sequence"] = _setting("token", "training", "what the loss is averaged over")
     precision: Literal["auto", "fp32", "bf16"] = _setting("auto", "training", "of matrix work in training")

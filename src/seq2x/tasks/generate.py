@@ -16,12 +16,13 @@ import torch
 
 from seq2x.codecs.text import TextCodec
 from seq2x.engine import Chosen
-from seq2x.errors import DataError, FolderError, Seq2xError
+from seq2x.errors import DataError, FolderError, Seq2xError, UsageError
 from seq2x.models import EncoderDecoder, build
 from seq2x.objectives import Attended, Likelihood
 from seq2x.saved import Saved
 from seq2x.settings import Settings
 from seq2x.tasks.about import MODEL_FILE, TASK_FILE, About
+from seq2x.tasks.alignments import Links, links, require_attention
 from seq2x.tasks.decoding import Request, decode, most_symbols
 from seq2x.tasks.reading import padded, read
 from seq2x.tasks.scoring import Given, TargetScore, require_scorable, score_batch
@@ -146,6 +147,21 @@ class Generate:
         """The symbols that `tokens` name, for `predict`; `UsageError` for one that names none."""
         return forbidden_symbols(self.target_codec, tokens)
 
+    def align(self, text: str, prediction: Prediction) -> Links:
+        """(word of `text`, word of the output) pairs, one at most for each word of the output: see
+        `seq2x.tasks.alignments`. `prediction` is of `text`, with its attention; a blank one has none.
+
+        Raises `UsageError` for models without attention, and for a prediction that does not hold it.
+        """
+        require_attention(self.members)
+        if prediction.attention is None:
+            if prediction.ids:
+                raise UsageError("alignments", "this prediction holds no attention", 'one with want={"attention"}')
+            return []
+        source = read([self], text).ids[0]
+        words = self.source_codec.word_of(source), self.target_codec.word_of(prediction.ids)
+        return links(prediction.attention, *words)
+
     def out_of_reach(self, settings: Settings) -> list[str]:
         """One sentence for each length in `settings` that this model, or its team, cannot reach."""
         most = most_symbols(self.members)
@@ -217,8 +233,9 @@ def objective(settings: Settings) -> Objective:
     """What training minimises: the smoothed negative log-likelihood of the targets, and what attention is to learn."""
     likelihood = Likelihood(settings.label_smoothing, settings.loss_per)
     attends = settings.model not in ("gru", "lstm", "rnn") or settings.context == "attention"
-    if attends and (settings.coverage_loss or settings.guided_attention):
-        return Attended(likelihood, settings.coverage_loss, settings.guided_attention)
+    wanted = settings.coverage_loss, settings.guided_attention, settings.alignment_loss
+    if attends and any(wanted):
+        return Attended(likelihood, *wanted)
     return likelihood
 
 

@@ -47,15 +47,16 @@ class StoreFeed:
         """The batch of `rows`: symbols on the device, lengths on the host."""
         found = collate(self.store, rows, self._resample(seed) if self._dropout else None)
         source, target = (self._moved(side) for side in (found.source, found.target))
-        return Batch(source, target, found.rows)
+        return Batch(source, target, found.rows, {name: self._sent(array) for name, array in found.extras.items()})
 
     def _moved(self, side: Padded | None) -> Padded | None:
-        if side is None:
-            return None
-        values, lengths = (torch.from_numpy(array) for array in side)
+        return None if side is None else Padded(self._sent(side.values), torch.from_numpy(side.lengths))
+
+    def _sent(self, array: np.ndarray) -> torch.Tensor:
+        values = torch.from_numpy(array)
         if self.device.type == "cuda":  # it fetches from pinned memory while the host goes on
             values = values.pin_memory()
-        return Padded(values.to(self.device, non_blocking=True), lengths)
+        return values.to(self.device, non_blocking=True)
 
     def _resample(self, seed: int) -> Resample:
         def side(number: int, text: str, draw: np.random.Generator) -> list[int]:

@@ -85,6 +85,7 @@ def prepare(
     device = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
     chosen = plan(looked, settings, device=device)
     settings, reasons = chosen.settings, dict(chosen.reasons)
+    alignment = data.alignment()
     shape_of(settings, 300, 300, joint=bool(settings.joint_vocab))  # what cannot be is said before all is read
     if parent:
         settings, reasons = parent.calm(settings, reasons)
@@ -96,7 +97,8 @@ def prepare(
         source_codec, target_codec = _learn(train, settings)
     settings = _settle(settings, reasons)
     _say_plan(settings, reasons, source_codec, target_codec, say)
-    store, held_out = _write_stores(folder, train, valid, (source_codec, target_codec), settings, key, say)
+    codecs = (source_codec, target_codec)
+    store, held_out = _write_stores(folder, train, valid, codecs, settings, key, say, alignment)
     shape = parent.shape(settings) if parent else _shape(settings, source_codec, target_codec)
     torch.manual_seed(seed_of(settings.seed, 0, 0, "init"))
     model = parent.model(shape) if parent else build(shape)
@@ -127,11 +129,12 @@ def stored(
         return open_store(store_folder(folder, "train"), key), open_store(store_folder(folder, "valid"), key)
     except FolderError as error:
         say(f"warning: {error.where}: {error.found}; it is prepared again from {', '.join(paths)}")
-    train, valid = _split(_Source(paths, settings, lambda text: None), settings)
+    source = _Source(paths, settings, lambda text: None)
+    train, valid = _split(source, settings)
     if [(e.source, e.targets) for e in valid] != [(e.source, e.targets) for e in held_out]:
         todo = "--restart begins anew"
         raise FolderError(str(folder / "data"), "gone, and the data would be split in another way now", "", todo)
-    return _write_stores(folder, train, valid, codecs, settings, data, say)
+    return _write_stores(folder, train, valid, codecs, settings, data, say, source.alignment())
 
 
 def _check(data: _Source, say: Callable[[str], None]) -> None:
@@ -197,6 +200,17 @@ class _Source:
         if self._merged is not None:
             return iter(self._merged)
         return self._read(self.paths, self.columns, Notes())
+
+    def alignment(self) -> str:
+        """Which extra of an example holds the alignment that is learned from, if one is. DataError if it is missing."""
+        if self.columns.alignment and not self.settings.alignment_loss:
+            self._say("data: the given alignments are not learned from (alignment_loss is 0)")
+        if not self.settings.alignment_loss:
+            return ""
+        if not self.columns.alignment:
+            found = f"no alignments where columns = {self.settings.columns} says"
+            raise DataError(str(self.paths[0]), found, "a column (of two files side by side: a third) with links i-j")
+        return self.columns.alignment
 
     def other(self, paths: Sequence[str]) -> list[Example]:
         """The examples of other files of the same kind: of a validation file, or of its two sides."""
@@ -303,8 +317,11 @@ def _write_stores(
     settings: Settings,
     data: str,
     say: Callable[[str], None],
+    alignment: str,
 ) -> tuple[Store, Store]:
-    """Tokenise, unless just this was tokenised before: the (training, validation) pairs."""
+    """Tokenise, unless just this was tokenised before: the (training, validation) pairs. `alignment`: see
+    `write_store`; validation needs none.
+    """
     limits = (settings.max_source_length, settings.max_target_length)
     key = _key(data, codecs, settings)
     stores: dict[str, Store] = {}
@@ -321,7 +338,8 @@ def _write_stores(
             deque(watched, 0)  # of what was prepared before it is to be known, too
             store.note_set_aside(notes, part, limits[0])
         except FolderError:
-            store = write_store(place, watched, *codecs, *limits, key=key, notes=notes, name=part)
+            given = alignment if part == "train" else ""
+            store = write_store(place, watched, *codecs, *limits, key=key, notes=notes, name=part, alignment=given)
         lines = [
             line
             for side, one in zip(("source", "target"), unknowns, strict=True)
@@ -357,7 +375,8 @@ def _key(data: str, codecs: tuple[TextCodec, TextCodec], settings: Settings) -> 
     """What prepared pairs depend on: the files by their fingerprint, the codecs, and how all is read and split."""
     limits = (settings.max_source_length, settings.max_target_length)
     told = [settings.format, settings.columns, settings.references, settings.on_bad_utf8, settings.max_line_bytes]
-    return store_key(data, *codecs, *limits, *told, settings.seed, settings.valid_size)
+    aligned = ["aligned"] if settings.alignment_loss else []
+    return store_key(data, *codecs, *limits, *told, settings.seed, settings.valid_size, *aligned)
 
 
 def _length_ratio(store: Store) -> float:
