@@ -45,6 +45,8 @@ MECHANISMS = {
     "coverage_loss = 1": Mechanism(objective=Attended(PLAIN, coverage=1.0)),
     "guided_attention = 1": Mechanism(objective=Attended(PLAIN, guided=1.0)),
     "input_feeding = true": Mechanism({"input_feeding": True}),
+    "decoder = coupled": Mechanism({"decoder": "coupled"}),
+    "model = conv, 3 layers": Mechanism({"kind": "conv", "encoder_layers": 3, "decoder_layers": 3}),
 }
 
 

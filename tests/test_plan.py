@@ -203,6 +203,21 @@ def test_rotary_positions_get_heads_of_an_even_width(width, heads):
     assert chosen(pronunciations(), 100_000, width=width, positions="rotary").settings.heads == heads
 
 
+def test_a_coupled_decoder_gets_recurrent_cells_one_layer_of_them():
+    found = chosen(pronunciations(), 100_000, decoder="coupled")
+    assert (found.settings.model, found.settings.layers, found.settings.decoder_layers) == ("gru", 1, 1)
+    assert "two recurrent cells" in found.reasons["model"] and "two cells" in found.reasons["decoder_layers"]
+    assert chosen(pronunciations(), 100_000, decoder="coupled", model="lstm", layers=2).settings.decoder_layers == 1
+
+
+@pytest.mark.parametrize(("kernel", "reach"), [(3, 9), (5, 17)])
+def test_convolutions_get_layers_enough_to_see_something(kernel, reach):
+    found = chosen(pronunciations(), 100_000, model="conv", kernel_width=kernel)
+    assert (found.settings.layers, found.settings.width) == (4, 256)
+    assert f"sees {reach} symbols" in found.reasons["layers"] and "convolutions" in found.reasons["learning_rate"]
+    assert found.settings.heads is None and found.settings.feedforward is None
+
+
 def test_a_context_at_every_step_gets_a_layer_that_reads_it():
     found = chosen(pronunciations(), 100_000, model="gru", context_use="state+every")
     assert found.settings.layers == 2 and "above the first" in found.reasons["layers"]

@@ -220,6 +220,7 @@ _PRESETS: dict[str, dict[str, int]] = {  # layers on each side, width, heads, fe
     "base": {"layers": 6, "width": 512, "heads": 8, "feedforward": 2048},
     "big": {"layers": 6, "width": 1024, "heads": 16, "feedforward": 4096},
 }
+_CONVOLUTIONS = {"tiny": (3, 128), "small": (4, 256), "base": (8, 512), "big": (12, 768)}  # layers, width
 _RECURRENT = {"tiny": (1, 128), "small": (1, 256), "base": (2, 512), "big": (4, 1024)}  # layers, width
 
 
@@ -233,6 +234,8 @@ def _plan_size(data: Profile, given: _Given, device: str) -> None:
         given.choose("preset", "base", f"{pairs:,} pairs on an accelerator")
     else:
         given.choose("preset", "big", f"{pairs:,} pairs on an accelerator")
+    if given["decoder"] == "coupled":
+        given.choose("model", "gru", "a coupled decoder is two recurrent cells")
     given.choose("model", "transformer", "trains fastest and is usually best")
     preset = given["preset"]
     if given["model"] == "transformer":
@@ -245,9 +248,16 @@ def _plan_size(data: Profile, given: _Given, device: str) -> None:
             if name in ("heads", "feedforward") and given["width"] != _PRESETS[preset]["width"]:
                 value = _heads(given, preset) if name == "heads" else 4 * given["width"]
             given.choose(name, value, f"preset {preset}")
+    elif given["model"] == "conv":
+        layers, width = _CONVOLUTIONS[preset]
+        reach = layers * (given["kernel_width"] - 1) + 1
+        given.choose("layers", layers, f"preset {preset}, convolutional: the last sees {reach} symbols")
+        given.choose("width", width, f"preset {preset}, convolutional")
     else:
         layers, width = _RECURRENT[preset]
-        if given["context"] == "attention" and "every" in given["context_use"].split("+") and layers < 2:
+        if given["decoder"] == "coupled":
+            given.choose("decoder_layers", 1, "a coupled decoder is two cells, one layer")
+        elif given["context"] == "attention" and "every" in given["context_use"].split("+") and layers < 2:
             given.choose("layers", 2, "with attention the layers above the first read the context at every step")
         given.choose("layers", layers, f"preset {preset}, recurrent")
         given.choose("width", width, f"preset {preset}, recurrent")
@@ -279,6 +289,9 @@ def _plan_rates(data: Profile, given: _Given) -> None:
         rate = 0.0015 * math.sqrt(256 / width)
         rate = float(f"{min(rate, 0.002):.2g}")
         given.choose("learning_rate", rate, f"peak for width {width}: the wider, the lower")
+    elif given["model"] == "conv":
+        rate = float(f"{min(0.002 * math.sqrt(256 / width), 0.004):.2g}")
+        given.choose("learning_rate", rate, f"peak for convolutions of width {width}: the wider, the lower")
     else:
         given.choose("learning_rate", 0.001, "a sound peak for recurrent models")
 

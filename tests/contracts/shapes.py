@@ -18,7 +18,7 @@ from typing import Any
 from seq2x.errors import FolderError
 from seq2x.models import ENCODERS, ModelShape
 
-__all__ = ["OPTIONS", "SIZES", "choices", "name_of", "product", "sample"]
+__all__ = ["OPTIONS", "SIZES", "attends", "choices", "name_of", "product", "sample"]
 
 SIZES: Mapping[str, Any] = {
     "source_size": 11,
@@ -36,7 +36,7 @@ SIZES: Mapping[str, Any] = {
     "max_target_length": 512,
 }
 
-_TRANSFORMER = ("norm", "norm_position", "positions", "activation")
+_TRANSFORMER = ("norm", "norm_position", "activation")
 _OF_ATTENTION = (
     "attention",
     "attention_history",
@@ -46,7 +46,12 @@ _OF_ATTENTION = (
     "context_from",
     "input_feeding",
 )
-_RECURRENT = ("bidirectional", "context", "context_use", "context_join", "output_from", *_OF_ATTENTION)
+_RECURRENT = ("bidirectional", "context", "context_use", "context_join", "output_from", "decoder", *_OF_ATTENTION)
+_IRRELEVANT = {
+    "transformer": (*_RECURRENT, "kernel_width"),
+    "conv": (*_RECURRENT, *_TRANSFORMER),
+    **dict.fromkeys(("gru", "lstm", "rnn"), (*_TRANSFORMER, "positions", "kernel_width")),
+}
 
 
 def _values(name: str) -> tuple[Any, ...]:
@@ -57,6 +62,8 @@ def _values(name: str) -> tuple[Any, ...]:
         return (1, 2)
     if name == "attention_alpha":
         return (0.0, 0.5)
+    if name == "kernel_width":
+        return (2, 3)
     if name == "context_use":
         uses = ("state", "first", "every")
         return tuple("+".join(some) for size in (1, 2, 3) for some in itertools.combinations(uses, size))
@@ -71,8 +78,7 @@ OPTIONS: Mapping[str, tuple[Any, ...]] = {
 
 def _relevant(kind: str) -> tuple[str, ...]:
     """The options that matter to a kind; to a kind unknown here, all of them."""
-    irrelevant = {"transformer": _RECURRENT, "gru": _TRANSFORMER, "lstm": _TRANSFORMER, "rnn": _TRANSFORMER}
-    return tuple(name for name in OPTIONS if name != "kind" and name not in irrelevant.get(kind, ()))
+    return tuple(name for name in OPTIONS if name != "kind" and name not in _IRRELEVANT.get(kind, ()))
 
 
 def _shape(choice: Mapping[str, Any]) -> ModelShape | None:
@@ -105,7 +111,8 @@ def choices(kind: str) -> int:
 
 def _pairs(choice: Mapping[str, Any]) -> set[tuple[tuple[str, Any], ...]]:
     """The pairs of values that a shape really tries: how attention scores is not tried where there is none."""
-    idle = _OF_ATTENTION if choice.get("context", "attention") != "attention" else ()
+    idle: tuple[str, ...] = _OF_ATTENTION if choice.get("context", "attention") != "attention" else ()
+    idle += ("context_use", "input_feeding") if choice.get("decoder") == "coupled" else ()
     return set(itertools.combinations([(name, value) for name, value in choice.items() if name not in idle], 2))
 
 
@@ -116,7 +123,7 @@ def _of_family(kinds: tuple[str, ...], names: tuple[str, ...]) -> list[ModelShap
     wanted = {pair for first, second in every for pair in itertools.product(first, second)}
     shapes: list[ModelShape] = []
     misses = 0
-    while wanted and misses < 200:  # some pairs contradict each other: after many misses only such are left
+    while wanted and misses < 60:  # some pairs contradict each other: after many misses only such are left
         needed, best, gain = sorted(wanted, key=repr), {}, 0
         for _ in range(30):
             choice = {name: draw.choice(values) for name, values in options.items()} | dict(draw.choice(needed))
@@ -136,6 +143,11 @@ def sample() -> list[ModelShape]:
     for kind in ENCODERS:
         families.setdefault(_relevant(kind), []).append(kind)
     return [shape for names, kinds in families.items() for shape in _of_family(tuple(kinds), names)]
+
+
+def attends(shape: ModelShape) -> bool:
+    """Whether a model of this shape has attention over its source."""
+    return shape.kind in ("transformer", "conv") or shape.context == "attention"
 
 
 def name_of(shape: ModelShape) -> str:

@@ -18,7 +18,7 @@ from seq2x.types import BOS, EOS, NOTHING, PAD, Batch, Decoder, Hypotheses, Padd
 
 from .cases import batch_of, model_of, rows_of
 from .oracle import exhaustive
-from .shapes import name_of, sample
+from .shapes import attends, name_of, sample
 
 pytestmark = pytest.mark.no_cover  # being watched costs half as much again, and other tests go through the same lines
 
@@ -71,7 +71,7 @@ def test_a_wide_beam_is_exhaustive_search(shape: ModelShape) -> None:
     """N5: with room for all hypotheses, the n best and their scores are those of trying everything."""
     small = _small(shape)
     model = model_of(small)
-    attention = shape.kind == "transformer" or shape.context == "attention"
+    attention = attends(shape)
     draw = random.Random(name_of(shape))
     for case in range(CASES):
         rules, prefix = _rules(draw, attention)
@@ -195,17 +195,17 @@ def test_one_search_drives_the_model_a_numpy_step_and_an_ensemble_of_both(shape:
         (Ensemble([model, numpy]), (memory, source)),
         (Ensemble([numpy, model]), (source, memory)),
     ]
-    attends = shape.kind == "transformer" or shape.context == "attention"
+    attending = attends(shape)
     for name, rules in WAYS.items():
-        if isinstance(rules, Rules) and attends:
+        if isinstance(rules, Rules) and attending:
             rules = dataclasses.replace(rules, coverage_beta=0.4)
         prefix = np.array([[5, -1], [-1, -1], [-1, 6], [-1, -1]]) if name != "bound" else None
         first, *others = [_driven(decoder, its, source, rules, prefix) for decoder, its in driven]
-        assert (first.attention is not None) == attends
+        assert (first.attention is not None) == attending
         for other in others:
             for field in ("tokens", "lengths", "stopped"):
                 np.testing.assert_array_equal(getattr(other, field), getattr(first, field), f"{name}: {field}")
-            for field in ("scores", "log_p", "attention") if attends else ("scores", "log_p"):
+            for field in ("scores", "log_p", "attention") if attending else ("scores", "log_p"):
                 found, expected = getattr(other, field), getattr(first, field)
                 np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 if field == "attention" else 1e-10)
 

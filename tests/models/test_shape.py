@@ -36,7 +36,7 @@ def test_json_round_trip():
         ({"source_size": 2**62}, "source_size"),
         ({"heads": 3}, "3 does not divide width 8"),
         ({"heads": 8, "positions": "rotary"}, "an even number with rotary"),
-        ({"kind": "os.system"}, "os.system.*one of transformer, gru, lstm, rnn"),
+        ({"kind": "os.system"}, "os.system.*one of transformer, gru, lstm, rnn, conv"),
         ({"kind": 3}, "kind is a int"),
         ({"norm": "__import__('os')"}, "one of layer, rms, batch"),
         ({"dropout": float("nan")}, "dropout: nan"),
@@ -46,7 +46,7 @@ def test_json_round_trip():
         ({"context_use": "state+elsewhere"}, "some of state, first, every"),
         ({"context_use": "state+state"}, "some of state, first, every"),
         ({"context_use": ""}, "some of state, first, every"),
-        ({"embedding_width": 4}, "for recurrent models"),
+        ({"embedding_width": 4}, "this is for other kinds"),
         ({"kind": "gru", "embedding_width": 4, "tied": "target"}, "embedding_width = 8"),
         ({"tied": "all"}, "11 source and 13 target symbols"),
         ({"width": 1 << 19, "embedding_width": 1 << 19, "feedforward": 1 << 20}, "would have about .* weights"),
@@ -71,7 +71,8 @@ def test_missing_values_and_no_object():
 
 def test_what_the_first_runs_do_not_name_is_as_it_was_then():
     mapping = SMALL.to_json()
-    del mapping["attention_history"], mapping["attention_temperature"]
+    for name in ("attention_history", "attention_temperature", "decoder", "kernel_width"):
+        del mapping[name]
     assert ModelShape.from_json(mapping, "model.json") == SMALL
     with pytest.raises(FolderError, match=r"attention_temperature: 0\.0; expected above 0"):
         ModelShape.from_json(SMALL.to_json() | {"attention_temperature": 0.0}, "model.json")
@@ -85,6 +86,9 @@ def test_settings_become_a_shape():
     shape = shape_of(Settings(model="gru", layers=2, decoder_layers=1, embedding_width=24), 100, 90, joint=False)
     assert (shape.kind, shape.encoder_layers, shape.decoder_layers, shape.tied) == ("gru", 2, 1, "none")
     assert shape_of(Settings(width=64, dropout=0.0), 100, 90, joint=False).tied == "target"
+    shape = shape_of(Settings(model="lstm", decoder="coupled", layers=2), 100, 90, joint=False)
+    assert (shape.encoder_layers, shape.decoder_layers, shape.decoder) == (2, 1, "coupled")
+    assert shape_of(Settings(model="conv", kernel_width=5), 100, 90, joint=False).kernel_width == 5
     assert shape_of(Settings(width=64, dropout=0.0), 100, 90, joint=False).dropout == 0.0
 
 
@@ -95,9 +99,10 @@ def test_settings_become_a_shape():
         (Settings(width=10**9, heads=1), "width: 1000000000"),
         (Settings(width=10**6, heads=1), "would have about"),
         (Settings(tied="all"), "joint_vocab"),
-        (Settings(embedding_width=7), "recurrent"),
+        (Settings(embedding_width=7), "for other kinds"),
         (Settings(layers=10**6), "encoder_layers"),
         (Settings(model="gru", context_use="nowhere"), "context_use"),
+        (Settings(decoder="coupled"), "gru, lstm or rnn"),
     ],
 )
 def test_impossible_settings(settings, message):
@@ -125,12 +130,27 @@ def test_parameters_are_counted_exactly(tied, activation, norm, positions, norm_
     assert expected_tensors(shape) == {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
+@pytest.mark.parametrize("tied", ["all", "target", "none"])
+@pytest.mark.parametrize("positions", ["sinusoidal", "learned"])
+@pytest.mark.parametrize(("kernel", "embedded"), [(2, 8), (3, 8), (3, 5)])
+def test_convolutional_parameters_are_counted_exactly(tied, positions, kernel, embedded):
+    shape = ModelShape(
+        kind="conv", source_size=11, target_size=11, width=8, embedding_width=embedded, encoder_layers=1,
+        decoder_layers=2, kernel_width=kernel, positions=positions, tied=tied if embedded == 8 else "none",
+    )  # fmt: skip
+    model = build(shape)
+    assert parameters(shape) == sum(parameter.numel() for parameter in model.parameters())
+    assert expected_tensors(shape) == {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
 @pytest.mark.parametrize("kind", ["gru", "lstm", "rnn"])
 @pytest.mark.parametrize("bidirectional", [True, False])
-def test_recurrent_parameters_are_about_right(kind, bidirectional):
+@pytest.mark.parametrize("decoder", ["standard", "coupled"])
+def test_recurrent_parameters_are_about_right(kind, bidirectional, decoder):
     shape = ModelShape(
-        kind=kind, source_size=500, target_size=400, width=64, embedding_width=32, bidirectional=bidirectional
-    )
+        kind=kind, source_size=500, target_size=400, width=64, embedding_width=32, bidirectional=bidirectional,
+        decoder=decoder, decoder_layers=1 if decoder == "coupled" else 3,
+    )  # fmt: skip
     count = sum(parameter.numel() for parameter in build(shape).parameters())
     assert 0.7 < parameters(shape) / count < 1.4
 

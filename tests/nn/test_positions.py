@@ -20,6 +20,15 @@ def test_sinusoids_are_the_formula_at_any_length(width):
     )
 
 
+def test_smaller_embeddings_get_smaller_positions():
+    small, plain = SinusoidalPositions(6, length=4, scale=0.25), SinusoidalPositions(6)
+    for length in (3, 50):  # as made, and grown
+        torch.testing.assert_close(small(torch.zeros(length, 6)), 0.25 * plain(torch.zeros(length, 6)))
+    torch.manual_seed(0)
+    table = LearnedPositions(64, 200, "source", 0.1).table.detach()
+    assert float(table.std()) == pytest.approx(0.1, rel=0.03)
+
+
 def test_learned_positions_end_with_a_clear_error():
     module = LearnedPositions(4, 6, "source")
     assert module(torch.zeros(2, 6, 4)).shape == (2, 6, 4)

@@ -16,6 +16,8 @@ KINDS = {
     "gru-history": {"kind": "gru", "attention_history": "location+coverage"},
     "lstm": {"input_feeding": True},
     "rnn": {"attention": "dot"},
+    "gru-coupled": {"kind": "gru", "decoder": "coupled"},
+    "conv": {},
 }
 
 

@@ -69,7 +69,7 @@ def test_values_arrive():
         ("threads", "two", 'threads = "two"; expected an integer'),
         ("lower", 1, "lower = 1; expected true or false"),
         ("lower", "no", 'lower = "no"; expected true or false'),
-        ("model", "os.system", 'expected one of "auto", "transformer", "gru", "lstm", "rnn"'),
+        ("model", "os.system", 'expected one of "auto", "transformer", "gru", "lstm", "rnn", "conv"'),
         ("model", "__import__('os').system('x')", "expected one of"),
         ("norm", None, "expected one of"),
         ("seed", None, "seed = None"),

@@ -14,6 +14,10 @@ from seq2x.settings import Settings, resolve, without_effect
         ({"width": 20, "heads": 4, "positions": "rotary"}, "width = 20, heads = 4 and positions"),
         ({"tied": "all", "joint_vocab": False}, 'tied = "all" and joint_vocab = false'),
         ({"tied": "all", "source_units": "char", "target_units": "bpe"}, 'tied = "all", but source_units'),
+        ({"model": "conv", "positions": "rotary"}, "convolutions do not have: sinusoidal or learned"),
+        ({"model": "conv", "decoder": "coupled"}, "it is two recurrent cells: model = gru, lstm or rnn"),
+        ({"model": "transformer", "decoder": "coupled"}, "it is two recurrent cells"),
+        ({"model": "gru", "decoder": "coupled", "decoder_layers": 2}, "it is two cells, one layer"),
         ({"width": 10**9}, "parameters; choose smaller ones"),
         ({"layers": 10**6, "width": 512}, "parameters"),
         ({"vocab_size": 10**6, "embedding_width": 10**6}, "parameters"),
@@ -46,6 +50,9 @@ def test_contradictions(values, message):
         {"joint_vocab": True, "source_units": "char"},
         {"width": 4096, "layers": 48, "feedforward": 16384, "vocab_size": 256_000},
         {"device": "cuda:12"},
+        {"model": "conv", "positions": "learned", "width": 30, "heads": 4},
+        {"model": "gru", "decoder": "coupled", "decoder_layers": 1, "layers": 2},
+        {"decoder": "coupled"},
     ],
 )
 def test_no_contradictions(values):
@@ -76,6 +83,23 @@ def test_no_contradictions(values):
         ),
         ({"model": "gru", "attention_history": "location", "coverage_loss": 1.0, "guided_attention": 1.0}, []),
         ({"model": "transformer", "attention_history": "location", "coverage_loss": 1.0}, ["attention_history"]),
+        (
+            {"model": "conv", "heads": 4, "norm": "rms", "bidirectional": False, "decoder": "standard"},
+            ["bidirectional", "decoder", "heads", "norm"],
+        ),
+        (
+            {"model": "conv", "embedding_width": 4, "positions": "learned", "kernel_width": 5, "coverage_loss": 1.0},
+            [],
+        ),
+        (
+            {"model": "gru", "embedding_width": 4, "positions": "learned", "kernel_width": 5},
+            ["kernel_width", "positions"],
+        ),
+        ({"model": "transformer", "embedding_width": 4, "kernel_width": 5}, ["embedding_width", "kernel_width"]),
+        (
+            {"model": "gru", "decoder": "coupled", "context_use": "every", "input_feeding": True, "layers": 1},
+            ["context_use", "input_feeding"],
+        ),
         ({"model": "gru", "context_use": "every", "layers": 1}, ["context_use"]),
         ({"model": "gru", "context_use": "state+every", "layers": 2, "decoder_layers": 1}, ["context_use"]),
         ({"model": "gru", "context_use": "every", "layers": 2}, []),

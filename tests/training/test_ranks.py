@@ -85,7 +85,7 @@ with joined() as world:
 def test_two_ranks_are_one_for_every_model(tmp_path):
     two_ranks(FAMILIES, tmp_path)
     one = summed(World(), 4)
-    assert {name.partition("-")[0] for name in one} == {"transformer", "gru", "lstm", "rnn"}
+    assert {name.partition("-")[0] for name in one} == {"transformer", "gru", "lstm", "rnn", "conv"}
     ranks = [np.load(tmp_path / f"{rank}.npz", allow_pickle=False) for rank in range(2)]
     for name, expected in one.items():
         assert np.array_equal(ranks[0][name], ranks[1][name]), name

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 # Settings whose values meet in every pair: a sample of their whole product. What only one architecture has, and what
 # stands apart, comes once each.
 MEETING = {
-    "model": ["transformer", "gru", "lstm", "rnn"],
+    "model": ["transformer", "gru", "lstm", "rnn", "conv"],
     "lr_scheduler": ["inverse_sqrt", "cosine", "constant"],
     "precision": ["fp32", "bf16"],
     "accum_count": [1, 4],
@@ -49,6 +49,10 @@ CELLS = {
     "rnn-context": {
         "model": "rnn", "accum_count": 4, "lr_scheduler": "constant", "context": "mean", "context_use": "every", **BPE
     },
+    "gru-coupled": {"model": "gru", "decoder": "coupled", "dropout": 0.1},
+    "conv": {"model": "conv", "positions": "learned", "dropout": 0.1, "coverage_loss": 0.5, "guided_attention": 0.5},
+    "conv-both": {"model": "conv", "precision": "bf16", "accum_count": 4, "lr_scheduler": "cosine", **BOTH, **BPE},
+    "conv-constant": {"model": "conv", "lr_scheduler": "constant", "ema": 0.9, "average_last": 1},
     "batch-norm": {"norm": "batch", "average_last": 2},
     "sequence-rotary": {"loss_per": "sequence", "positions": "rotary", "lr_scheduler": "cosine", "accum_count": 2},
     "learned-gated-post": {
@@ -94,7 +98,7 @@ ALWAYS = ("plain", "lstm-both")
 @pytest.mark.parametrize("name", [pytest.param(c, marks=[] if c in ALWAYS else pytest.mark.slow) for c in CELLS])
 @pytest.mark.no_cover  # see tests/contracts
 def test_resumed_at_any_step_is_uninterrupted(tmp_path, monkeypatch, fast_disk, name):
-    """Inside the first epoch, before its end, right after a validation, and near the end: 4 x 16 cells."""
+    """Inside the first epoch, before its end, right after a validation, and near the end: 4 x 20 cells."""
     path = pairs(tmp_path)
     expected = snapshots(monkeypatch, path, tmp_path / "run", CELLS[name], at := (1, 5, 6, 11))
     for step in at:

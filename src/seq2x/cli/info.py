@@ -94,11 +94,14 @@ def _model(model: dict[str, Any]) -> str:
     layers = f"{model['encoder_layers']}+{model['decoder_layers']} layers of width {model['width']}"
     if model["kind"] == "transformer":
         return f"Transformer, {layers}, {model['heads']} heads"
+    if model["kind"] == "conv":
+        return f"convolutions, {layers}, each sees {model['kernel_width']} positions"
     reading = "both directions" if model["bidirectional"] else "one direction"
     context = (
         f"{model['attention']} attention" if model["context"] == "attention" else f"one context ({model['context']})"
     )
-    return f"{model['kind'].upper()}, {layers}, {reading}, {context}"
+    coupled = ", coupled decoder" if model.get("decoder") == "coupled" else ""  # not in the first runs
+    return f"{model['kind'].upper()}, {layers}, {reading}, {context}{coupled}"
 
 
 def _side(codec: dict[str, Any]) -> str:

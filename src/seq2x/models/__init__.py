@@ -12,6 +12,9 @@ from seq2x.nn.embedding import Embedding
 from seq2x.nn.initial import SMALL
 from seq2x.nn.outputs import VocabularyOutput
 
+from .convolutional_decoder import ConvolutionalDecoder
+from .convolutional_encoder import START, ConvolutionalEncoder
+from .coupled_decoder import CoupledDecoder
 from .encoder_decoder import DecoderModule, EncoderDecoder, EncoderModule, shift
 from .recurrent_decoder import RecurrentDecoder
 from .recurrent_encoder import RecurrentEncoder
@@ -39,13 +42,16 @@ ENCODERS: Mapping[str, Callable[[ModelShape, Embedding], EncoderModule]] = {
     "gru": RecurrentEncoder,
     "lstm": RecurrentEncoder,
     "rnn": RecurrentEncoder,
+    "conv": ConvolutionalEncoder,
 }
 DECODERS: Mapping[str, Callable[[ModelShape, Embedding], DecoderModule]] = {
     "transformer": TransformerDecoder,
     "gru": RecurrentDecoder,
     "lstm": RecurrentDecoder,
     "rnn": RecurrentDecoder,
+    "conv": ConvolutionalDecoder,
 }
+"""By kind; `decoder` "coupled" is another one for recurrent kinds."""
 
 
 def build(shape: ModelShape) -> EncoderDecoder:
@@ -53,14 +59,16 @@ def build(shape: ModelShape) -> EncoderDecoder:
 
     Matrices that are tied are one tensor with one name. Embeddings are scaled by sqrt(E): states of unit variance
     from the first update on, which recurrent models need (their loss falls visibly sooner); a Transformer starts
-    smaller throughout (`seq2x.nn.initial`).
+    smaller throughout (`seq2x.nn.initial`), and so do convolutions, whose embeddings are not scaled: their attention
+    compares plain dot products.
     """
-    width, scale = shape.embedding_width, math.sqrt(shape.embedding_width)
-    spread = SMALL if shape.kind == "transformer" else 1.0
+    width, root = shape.embedding_width, math.sqrt(shape.embedding_width)
+    scale, spread = {"transformer": (root, SMALL), "conv": (1.0, START * root)}.get(shape.kind, (root, 1.0))
     source = Embedding(shape.source_size, width, scale, None, spread)
     target = Embedding(shape.target_size, width, scale, source if shape.tied == "all" else None, spread)
     output = VocabularyOutput(shape.width, shape.target_size, None if shape.tied == "none" else target)
-    return EncoderDecoder(ENCODERS[shape.kind](shape, source), DECODERS[shape.kind](shape, target), output)
+    decoder = CoupledDecoder if shape.decoder == "coupled" else DECODERS[shape.kind]
+    return EncoderDecoder(ENCODERS[shape.kind](shape, source), decoder(shape, target), output)
 
 
 def expected_tensors(shape: ModelShape) -> dict[str, tuple[int, ...]]:

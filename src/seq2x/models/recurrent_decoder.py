@@ -8,14 +8,11 @@ With e_t the embedding of the symbol before position t, h_t^l the state of layer
                      h_t^l = f([h_t^{l-1}; C_t], h_{t-1}^l)   with "every" the first layer, and those above
                                                               read C_t (Wu et al. 2016, section 3)
     input feeding    h_t^1 = f([...; o_{t-1}], h_{t-1}^1)     Luong et al. 2015, section 3.3
-    output           o_t   = tanh(W [h_t; e_t; C_t])          output_from "all" (Cho et al. 2014, appendix A.1.2)
-                     o_t   = h_t, with attention tanh(W [h_t; C_t])       "state" (Luong et al. 2015, eq. 5)
-    context_join     j_t, `h_t + W C_t` or a gate between the two, stands for [h_t; C_t] in o_t (`seq2x.nn.joining`)
 
-What attention is made of stands in `seq2x.nn.attending`. The state never waits for the attention of its own step before
-it moves, so that in training every layer is one call over all positions, and so are the scores of attention, unless it
-looks at its own history (`attention_history`). Only input feeding has to go step by step throughout, and costs
-accordingly.
+The output o_t stands in `asking`, what attention is made of in `seq2x.nn.attending`. The state never waits for the
+attention of its own step before it moves, so that in training every layer is one call over all positions, and so are
+the scores of attention, unless it looks at its own history (`attention_history`). Only input feeding has to go step by
+step throughout, and costs accordingly.
 """
 
 from __future__ import annotations
@@ -26,20 +23,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from seq2x.nn.attending import Attending, Remembered, Trace
-from seq2x.nn.attention import ATTENTIONS, Attention
-from seq2x.nn.attention_heads import Heads
-from seq2x.nn.attention_history import HISTORIES
-from seq2x.nn.attention_path import PATHS
-from seq2x.nn.attention_place import Place
-from seq2x.nn.dropout import Dropout
+from seq2x.nn.attending import Remembered, Trace
 from seq2x.nn.embedding import Embedding
-from seq2x.nn.joining import JOINS
 from seq2x.nn.pooling import valid
-from seq2x.nn.products import Affine
 from seq2x.nn.recurrent import Recurrent
-from seq2x.types import PAD, Memory, Want
+from seq2x.types import Memory, Want
 
+from .asking import AskingDecoder, beside, linear
 from .shape import ModelShape
 
 __all__ = ["RecurrentDecoder", "RecurrentState"]
@@ -102,7 +92,7 @@ class RecurrentState:
         return dataclasses.replace(self)
 
 
-class RecurrentDecoder(nn.Module):
+class RecurrentDecoder(AskingDecoder):
     """`decoder_layers` layers of `width` units; the equations stand at the head of this file.
 
     Where C goes (`context_use`, joined by +):
@@ -119,52 +109,21 @@ class RecurrentDecoder(nn.Module):
     """
 
     def __init__(self, shape: ModelShape, embedding: Embedding) -> None:
-        super().__init__()
-        uses, attends = shape.context_uses(), shape.context == "attention"
-        directions = 2 if shape.bidirectional else 1
-        memory, width, embedded = shape.width * directions, shape.width, shape.embedding_width
-        context = 2 * memory if shape.context == "first_last" else memory
-        self.embedding, self.dropout = embedding, Dropout(shape.dropout)
-        self.width = width
-        self.feeds = shape.input_feeding and attends  # without attention there is nothing to feed
-        self.joins_first = "every" in uses and not attends
-        self.joins_later = "every" in uses and attends
-        self.output_sees_input = shape.output_from == "all"
-        self.output_sees_context = attends or shape.output_from == "all"
-
-        inputs = embedded + (context if self.joins_first else 0) + (width if self.feeds else 0)
-        later = width + (memory if self.joins_later else 0)
+        super().__init__(shape, embedding)
+        uses, width, embedded = shape.context_uses(), shape.width, shape.embedding_width
+        self.feeds = shape.input_feeding and self.attends  # without attention there is nothing to feed
+        self.joins_first = "every" in uses and not self.attends
+        self.joins_later = "every" in uses and self.attends
+        inputs = embedded + (self.context if self.joins_first else 0) + (width if self.feeds else 0)
+        later = width + (self.memory if self.joins_later else 0)
         depths = range(shape.decoder_layers)
         self.layers = nn.ModuleList(Recurrent(shape.kind, later if depth else inputs, width) for depth in depths)
         self.carry_width = 2 * width if shape.kind == "lstm" else width
-        self.asking = (0 if self.joins_later else shape.decoder_layers - 1) if attends else None
-        self.attending = self._attending(shape, memory) if attends else None
-        self.first = _linear(context, embedded) if "first" in uses else None
-        self.bridges = _Bridges(shape, context) if "state" in uses else None
-        joins = self.output_sees_context and shape.context_join != "concat"
-        self.join = JOINS[shape.context_join](width, context) if joins else None
-        seen = width
-        seen += embedded if self.output_sees_input else 0
-        seen += context if self.output_sees_context and not joins else 0
-        self.readout = _linear(seen, width) if seen > width else None
-
-    def _attending(self, shape: ModelShape, memory: int) -> Attending:
-        """Attention and its parts. Their weights are the decoder's own, each part under its name."""
-        width, score, heads = shape.width, ATTENTIONS[shape.attention], shape.attention_heads
-        path, history = shape.attention_path, shape.attention_history
-        window, noise, alpha = shape.attention_window, shape.attention_noise, shape.attention_alpha
-        self.attention: Attention = Heads(score, heads, width, memory) if heads > 1 else score(width, memory)
-        self.history = None if history == "none" else HISTORIES[history](self.attention.width)
-        self.path = None if path == "any" else PATHS[path](width, window, noise)
-        self.place = Place(width, shape.max_source_length + 1, alpha) if alpha else None  # + 1: </s> is one to look at
-        return Attending(
-            score=self.attention,
-            history=self.history,
-            path=self.path,
-            place=self.place,
-            temperature=shape.attention_temperature,
-            mean=shape.context_from == "mean",
-        )
+        self.asking = (0 if self.joins_later else shape.decoder_layers - 1) if self.attends else None
+        self.ask(shape)
+        self.first = linear(self.context, embedded) if "first" in uses else None
+        self.bridges = _Bridges(shape, self.context) if "state" in uses else None
+        self.read(shape)
 
     # ------------------------------------------------------------------ the decoder protocol
 
@@ -173,7 +132,7 @@ class RecurrentDecoder(nn.Module):
         source = self._source(memory)
         beams = len(inputs) // len(memory.lengths)
         carry = self._begin(memory, beams)
-        vectors_NTE = self._embed(inputs)
+        vectors_NTE = self.embed(inputs)
         if source.first is not None:
             first_NE = source.first.repeat_interleave(beams, 0)
             vectors_NTE = torch.cat([vectors_NTE[:, :1] + first_NE[:, None], vectors_NTE[:, 1:]], 1)
@@ -199,7 +158,7 @@ class RecurrentDecoder(nn.Module):
     ) -> tuple[Tensor, Tensor | None, RecurrentState]:
         """Row n continues row `origin[n]` with symbol `previous[n]`: (hidden `[N,D]`, attention `[N,S]`, state)."""
         source, position = state.source, state.position[origin]
-        vectors_NE = self._embed(previous)
+        vectors_NE = self.embed(previous)
         if source.first is not None:
             first_NE = source.first.repeat_interleave(state.beams, 0)
             vectors_NE = torch.where(position[:, None] == 0, vectors_NE + first_NE, vectors_NE)
@@ -209,10 +168,6 @@ class RecurrentDecoder(nn.Module):
         return outputs_NtD[:, 0], alpha_NS, after
 
     # ------------------------------------------------------------------ the same for one position and for all
-
-    def _embed(self, symbols: Tensor) -> Tensor:
-        vectors: Tensor = self.dropout(self.embedding(symbols, symbols != PAD))
-        return vectors
 
     def _source(self, memory: Memory) -> _Source:
         context_BC = memory.parts["contexts"][:, -1]
@@ -239,7 +194,7 @@ class RecurrentDecoder(nn.Module):
         if source.context is not None:
             rows = source.context.repeat_interleave(N // len(source.context), 0)
             context_NtC = rows[:, None].expand(N, t, -1)
-        states = _join(
+        states = beside(
             vectors_NtE,
             context_NtC if self.joins_first else None,
             None if carry.output is None else carry.output[:, None],
@@ -247,26 +202,14 @@ class RecurrentDecoder(nn.Module):
         carries, trace = [], carry.trace
         for depth, layer in enumerate(self.layers):
             if depth:
-                states = _join(self.dropout(states), context_NtC if self.joins_later else None)
+                states = beside(self.dropout(states), context_NtC if self.joins_later else None)
             states, end = layer(states, carry.layers[depth])
             carries.append(end)
             if self.attending is not None and source.attended is not None and depth == self.asking:
                 context_NtC, alpha_NtS, trace = self.attending(states, source.attended, trace)
-        outputs_NtD = self._read_out(states, vectors_NtE, context_NtC)
+        outputs_NtD = self.read_out(states, vectors_NtE, context_NtC)
         fed = outputs_NtD[:, -1] if self.feeds else None
         return self.dropout(outputs_NtD), alpha_NtS, _Carry(tuple(carries), fed, trace)
-
-    def _read_out(self, states_NtD: Tensor, vectors_NtE: Tensor, context_NtC: Tensor | None) -> Tensor:
-        if self.join is not None and context_NtC is not None:
-            states_NtD, context_NtC = self.join(states_NtD, context_NtC), None
-        if self.readout is None:
-            return states_NtD
-        seen = _join(
-            states_NtD,
-            vectors_NtE if self.output_sees_input else None,
-            context_NtC if self.output_sees_context else None,
-        )
-        return torch.tanh(self.readout(seen))
 
 
 class _Bridges(nn.Module):
@@ -279,8 +222,8 @@ class _Bridges(nn.Module):
         self.depths = [min(depth + deeper, top) for depth in range(shape.decoder_layers)]
         self.cells_from = shape.encoder_layers if ends else None  # where the cells stand in `Memory.finals`
         fits = context == shape.width
-        self.states = nn.ModuleList(_linear(context, shape.width) for _ in self.depths if not fits)
-        self.cells = nn.ModuleList(_linear(context, shape.width) for _ in self.depths if lstm and not (fits and ends))
+        self.states = nn.ModuleList(linear(context, shape.width) for _ in self.depths if not fits)
+        self.cells = nn.ModuleList(linear(context, shape.width) for _ in self.depths if lstm and not (fits and ends))
         self.lstm = lstm
 
     def forward(self, memory: Memory) -> list[Tensor]:
@@ -294,17 +237,3 @@ class _Bridges(nn.Module):
                 carry = torch.cat([carry, self.cells[layer](cell) if len(self.cells) else cell], -1)
             carries.append(carry)
         return carries
-
-
-def _linear(inputs: int, outputs: int) -> Affine:
-    """A linear layer that keeps the size of what goes through, forward and back (Glorot & Bengio 2010)."""
-    layer = Affine(inputs, outputs)
-    nn.init.xavier_uniform_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
-
-
-def _join(first: Tensor, *others: Tensor | None) -> Tensor:
-    """All that is there, side by side along the last axis."""
-    parts = [first, *(other for other in others if other is not None)]
-    return torch.cat(parts, -1) if len(parts) > 1 else first

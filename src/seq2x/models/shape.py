@@ -23,7 +23,7 @@ MAX_PARAMETERS = 4_000_000_000
 JSON: TypeAlias = str | int | float | bool
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
-    "kind": ("transformer", "gru", "lstm", "rnn"),
+    "kind": ("transformer", "gru", "lstm", "rnn", "conv"),
     "norm": ("layer", "rms", "batch"),
     "norm_position": ("pre", "post"),
     "positions": ("sinusoidal", "learned", "rotary"),
@@ -36,6 +36,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "context_from": ("sum", "mean"),
     "context_join": ("concat", "sum", "gate"),
     "output_from": ("state", "all"),
+    "decoder": ("standard", "coupled"),
 }
 _RANGES: Mapping[str, tuple[int, int]] = {
     "encoder_layers": (1, 1000),
@@ -46,6 +47,7 @@ _RANGES: Mapping[str, tuple[int, int]] = {
     "attention_heads": (1, 1 << 16),
     "attention_window": (1, 1 << 16),
     "feedforward": (1, 1 << 24),
+    "kernel_width": (2, 1 << 10),
     "source_size": (4, 1 << 24),
     "target_size": (4, 1 << 24),
     "max_source_length": (1, 1 << 24),
@@ -64,6 +66,8 @@ _LATER: Mapping[str, JSON] = {
     "attention_alpha": 0.0,
     "context_from": "sum",
     "context_join": "concat",
+    "decoder": "standard",
+    "kernel_width": 3,
 }
 """What the first runs do not name, and what it was then."""
 
@@ -77,7 +81,7 @@ class ModelShape:
     so that two shapes are equal exactly if the same settings made them.
     """
 
-    kind: Literal["transformer", "gru", "lstm", "rnn"]
+    kind: Literal["transformer", "gru", "lstm", "rnn", "conv"]
     source_size: int
     target_size: int
     encoder_layers: int = 3
@@ -108,6 +112,8 @@ class ModelShape:
     attention_alpha: float = 0.0
     context_from: Literal["sum", "mean"] = "sum"
     context_join: Literal["concat", "sum", "gate"] = "concat"
+    decoder: Literal["standard", "coupled"] = "standard"
+    kernel_width: int = 3
     max_source_length: int = 512
     max_target_length: int = 512
 
@@ -203,12 +209,19 @@ def _conflicts(shape: ModelShape) -> Iterator[_Problem]:
             )
         if shape.embedding_width != shape.width:
             yield _Problem(
-                "embedding_width", str(shape.embedding_width), f"width ({shape.width}): this is for recurrent models"
+                "embedding_width", str(shape.embedding_width), f"width ({shape.width}): this is for other kinds"
             )
     elif shape.tied != "none" and shape.embedding_width != shape.width:
         yield _Problem(
             "tied", f'"{shape.tied}" with embedding_width {shape.embedding_width}', f"embedding_width = {shape.width}"
         )
+    if shape.kind == "conv" and shape.positions == "rotary":
+        yield _Problem("positions", '"rotary"', "sinusoidal or learned: convolutions have no self-attention to rotate")
+    if shape.decoder == "coupled":
+        if shape.kind in ("transformer", "conv"):
+            yield _Problem("decoder", f'"coupled" with kind "{shape.kind}"', "gru, lstm or rnn: it is two such cells")
+        elif shape.decoder_layers != 1:
+            yield _Problem("decoder_layers", f"{shape.decoder_layers}", "1: a coupled decoder is two cells, one layer")
     if shape.tied == "all" and shape.source_size != shape.target_size:
         yield _Problem(
             "tied", f'"all" with {shape.source_size} source and {shape.target_size} target symbols', "one vocabulary"
@@ -243,12 +256,13 @@ def shape_of(settings: Settings, source_size: int, target_size: int, joint: bool
     if tied == "auto":
         tied = "none" if embedding_width != width else "all" if joint else "target"
     layers = settings.layers or 3
+    above = 1 if settings.decoder == "coupled" else layers
     shape = ModelShape(
         kind=kind,
         source_size=source_size,
         target_size=target_size,
         encoder_layers=settings.encoder_layers or layers,
-        decoder_layers=settings.decoder_layers or layers,
+        decoder_layers=settings.decoder_layers or above,
         width=width,
         embedding_width=embedding_width,
         heads=settings.heads or math.gcd(4, width),
@@ -275,6 +289,8 @@ def shape_of(settings: Settings, source_size: int, target_size: int, joint: bool
         attention_alpha=settings.attention_alpha,
         context_from=settings.context_from,
         context_join=settings.context_join,
+        decoder=settings.decoder,
+        kernel_width=settings.kernel_width,
         max_source_length=settings.max_source_length,
         max_target_length=settings.max_target_length,
     )
@@ -284,7 +300,7 @@ def shape_of(settings: Settings, source_size: int, target_size: int, joint: bool
 
 
 def parameters(shape: ModelShape) -> int:
-    """How many weights a model of this shape has: exact for Transformers, about right for recurrent models.
+    """How many weights a model of this shape has: exact, but about right for recurrent models.
 
     Pure arithmetic, so that a size can be refused before anything is allocated.
     """
@@ -292,8 +308,8 @@ def parameters(shape: ModelShape) -> int:
     if shape.tied != "all":
         embeddings += shape.target_size * shape.embedding_width
     output = shape.target_size + (shape.target_size * shape.width if shape.tied == "none" else 0)
-    body = _transformer_parameters(shape) if shape.kind == "transformer" else _recurrent_parameters(shape)
-    return embeddings + output + body
+    bodies = {"transformer": _transformer_parameters, "conv": _convolutional_parameters}
+    return embeddings + output + bodies.get(shape.kind, _recurrent_parameters)(shape)
 
 
 def _transformer_parameters(shape: ModelShape) -> int:
@@ -309,6 +325,20 @@ def _transformer_parameters(shape: ModelShape) -> int:
     return encoder + decoder + final + tables * width
 
 
+def _convolutional_parameters(shape: ModelShape) -> int:
+    width, embedded = shape.width, shape.embedding_width
+
+    def normed(inputs: int, outputs: int) -> int:
+        return outputs * (inputs + 2)
+
+    block, first = normed(shape.kernel_width * width, 2 * width), normed(embedded, width)
+    encoder = first + shape.encoder_layers * block + normed(width, embedded)
+    attention = normed(width, embedded) + normed(embedded, width)
+    decoder = first + shape.decoder_layers * (block + attention) + normed(width, width)
+    tables = shape.max_source_length + shape.max_target_length + 2 if shape.positions == "learned" else 0
+    return encoder + decoder + tables * embedded
+
+
 def _recurrent_parameters(shape: ModelShape) -> int:
     width, gates = shape.width, {"rnn": 1, "gru": 3, "lstm": 4}[shape.kind]
     directions = 2 if shape.bidirectional else 1
@@ -319,6 +349,8 @@ def _recurrent_parameters(shape: ModelShape) -> int:
     encoder = directions * (cell(shape.embedding_width) + (shape.encoder_layers - 1) * cell(directions * width))
     first = shape.embedding_width + directions * width + (width if shape.input_feeding else 0)
     decoder = cell(first) + (shape.decoder_layers - 1) * cell(width)
+    if shape.decoder == "coupled":
+        decoder = cell(first + width) + cell(shape.embedding_width + width)
     bridges = shape.decoder_layers * 2 * width * (directions * width + 1)
     memory = directions * width
     attention = width * (width + memory + 2)

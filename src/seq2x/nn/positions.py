@@ -1,4 +1,4 @@
-"""How a Transformer, blind to order, sees positions: added to embeddings, or as rotations of queries and keys."""
+"""How a model blind to order sees positions: added to embeddings, or as rotations of queries and keys."""
 
 from __future__ import annotations
 
@@ -17,31 +17,35 @@ __all__ = ["LearnedPositions", "Rotary", "SinusoidalPositions"]
 class SinusoidalPositions(nn.Module):
     """`x + P`, P[t, 2i] = sin(t / 10000^(2i/D)), P[t, 2i+1] = cos(...) (Vaswani et al. 2017, section 3.5).
 
-    Nothing is learned and any length is possible, though lengths never seen in training are rarely done well.
+    Nothing is learned and any length is possible, though lengths never seen in training are rarely done well. `scale`
+    multiplies P, for embeddings that start smaller than a Transformer's.
     """
 
     table: Tensor
 
-    def __init__(self, width: int, length: int = 512) -> None:
+    def __init__(self, width: int, length: int = 512, scale: float = 1.0) -> None:
         super().__init__()
-        self.width = width
-        self.register_buffer("table", _waves(length, width), persistent=False)
+        self.width, self.scale = width, scale
+        self.register_buffer("table", scale * _waves(length, width), persistent=False)
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         """`x` `[..., T, D]`, whose first position is `start`."""
         end = start + x.shape[-2]
         if end > len(self.table):
-            self.table = _grown(_waves(2 * end, self.width), self.table)
+            self.table = _grown(self.scale * _waves(2 * end, self.width), self.table)
         return x + self.table[start:end]
 
 
 class LearnedPositions(nn.Module):
-    """`x + P` with a learned table P of `length` rows (Gehring et al. 2017, section 3.1): no position beyond it."""
+    """`x + P` with a learned table P of `length` rows (Gehring et al. 2017, section 3.1): no position beyond it.
 
-    def __init__(self, width: int, length: int, what: str) -> None:
+    P is drawn from N(0, `spread`^2), without one from N(0, 1 / D).
+    """
+
+    def __init__(self, width: int, length: int, what: str, spread: float | None = None) -> None:
         super().__init__()
         self.table, self.what = nn.Parameter(torch.empty(length, width)), what
-        normal_(self.table, width**-0.5)
+        normal_(self.table, width**-0.5 if spread is None else spread)
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         """`x` `[..., T, D]`, whose first position is `start`. Raises `DataError` past the table."""

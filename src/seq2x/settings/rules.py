@@ -17,7 +17,7 @@ LONGEST = 4096
 _MOST_PARAMETERS = 200e9  # beyond this a size is a slip of the finger, on any machine this program is for
 _CONTEXT_USES = ("state", "first", "every")
 
-_TRANSFORMER_ONLY = ("heads", "feedforward", "attention_dropout", "norm", "norm_position", "positions", "activation")
+_TRANSFORMER_ONLY = ("heads", "feedforward", "attention_dropout", "norm", "norm_position", "activation")
 _RECURRENT_ATTENTION = (
     "attention",
     "attention_history",
@@ -32,14 +32,19 @@ _RECURRENT_ATTENTION = (
 )
 _ONE_HEAD = ("monotonic", "monotonic_soft", "forward")
 _RECURRENT_ONLY = (
-    "embedding_width",
     "bidirectional",
     "context",
     "context_use",
     "context_join",
     "output_from",
+    "decoder",
     *_RECURRENT_ATTENTION,
 )
+_IDLE = {  # what is for other kinds of models
+    "transformer": (*_RECURRENT_ONLY, "embedding_width", "kernel_width"),
+    "conv": (*_RECURRENT_ONLY, *_TRANSFORMER_ONLY),
+    **dict.fromkeys(("gru", "lstm", "rnn"), (*_TRANSFORMER_ONLY, "positions", "kernel_width")),
+}
 _OF_ATTENTION = (*_RECURRENT_ATTENTION, "coverage_loss", "guided_attention", "alignment_loss")
 
 
@@ -74,6 +79,13 @@ def _model_rule(s: Settings) -> str:
                 f'attention_heads = {s.attention_heads} and attention_path = "{s.attention_path}"; such a path goes'
                 ' from one place to the next, so it is for one head (attention_path = "local_p" is for several)'
             )
+    if s.model == "conv" and s.positions == "rotary":
+        return (
+            'model = "conv" and positions = "rotary"; rotations are for the queries and keys of self-attention, which '
+            "convolutions do not have: sinusoidal or learned"
+        )
+    if problem := _coupled_rule(s):
+        return problem
     uses = s.context_use.split("+")
     if len(set(uses)) < len(uses) or not set(uses) <= set(_CONTEXT_USES):
         return f'context_use = "{s.context_use}"; expected some of {", ".join(_CONTEXT_USES)}, joined by +, each once'
@@ -97,6 +109,16 @@ def _alignment_rule(s: Settings) -> str:
         return (
             f"{said} and subword_dropout = {s.subword_dropout:g}; links are those of one segmentation: one of them is 0"
         )
+    return ""
+
+
+def _coupled_rule(s: Settings) -> str:
+    if s.decoder != "coupled":
+        return ""
+    if s.model in ("transformer", "conv"):
+        return f'decoder = "coupled" and model = "{s.model}"; it is two recurrent cells: model = gru, lstm or rnn'
+    if s.decoder_layers not in (None, 1):
+        return f'decoder = "coupled" and decoder_layers = {s.decoder_layers}; it is two cells, one layer'
     return ""
 
 
@@ -148,10 +170,8 @@ def without_effect(settings: Settings, given: Collection[str]) -> list[str]:
     """One sentence for each name in `given` that changes nothing beside the others."""
     found = {}
     recurrent = settings.model in ("gru", "lstm", "rnn")
-    for name in _TRANSFORMER_ONLY if recurrent else ():
-        found[name] = f'model = "{settings.model}"; it is for the Transformer'
-    for name in _RECURRENT_ONLY if settings.model == "transformer" else ():
-        found[name] = 'model = "transformer"; it is for recurrent models'
+    for name in _IDLE.get(settings.model, ()):
+        found[name] = f'model = "{settings.model}"; it is for {_for_whom(name)}'
     if recurrent and settings.context != "attention":
         found |= dict.fromkeys(_OF_ATTENTION, f'context = "{settings.context}"; there is no attention')
     elif recurrent and "every" in settings.context_use and (settings.decoder_layers or settings.layers) == 1:
@@ -159,13 +179,27 @@ def without_effect(settings: Settings, given: Collection[str]) -> list[str]:
     if recurrent and settings.context != "attention" and settings.output_from == "state":
         found["context_join"] = 'output_from = "state"; without attention the output then does not see C'
     found |= _idle_path(settings)
+    if settings.decoder == "coupled":
+        why = 'decoder = "coupled"; it begins from zero, and its two cells say what joins what'
+        found |= dict.fromkeys(("context_use", "input_feeding"), why)
     found |= _idle_text(settings) | _idle_training(settings) | _idle_search(settings)
     return [f"{name} has no effect with {found[name]}" for name in sorted(given) if name in found]
 
 
+def _for_whom(name: str) -> str:
+    """The kinds of models that a setting is for."""
+    if name == "kernel_width":
+        return "convolutions"
+    if name == "embedding_width":
+        return "recurrent models and convolutions"
+    if name == "positions":
+        return "the Transformer and convolutions"
+    return "the Transformer" if name in _TRANSFORMER_ONLY else "recurrent models"
+
+
 def _idle_path(s: Settings) -> dict[str, str]:
     """What belongs to another `attention_path`; where there is no attention at all, that is said instead."""
-    if s.model == "transformer" or s.context != "attention":
+    if s.model not in ("gru", "lstm", "rnn") or s.context != "attention":
         return {}
     found, path = {}, f'attention_path = "{s.attention_path}"'
     if s.attention_path not in ("local_m", "local_p"):

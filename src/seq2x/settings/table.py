@@ -94,14 +94,14 @@ class Settings:
 
     # --- model
     preset: Literal["auto", "tiny", "small", "base", "big"] = _setting("auto", "model", "a set of sizes")
-    model: Literal["auto", "transformer", "gru", "lstm", "rnn"] = _setting(
+    model: Literal["auto", "transformer", "gru", "lstm", "rnn", "conv"] = _setting(
         "auto", "model", "the kind of encoder and decoder"
     )
     layers: _Count | None = _setting(None, "model", "layers of the encoder and of the decoder")
     encoder_layers: _Count | None = _setting(None, "model", "layers of the encoder alone")
     decoder_layers: _Count | None = _setting(None, "model", "layers of the decoder alone")
     width: _Count | None = _setting(None, "model", "width of the states (D)")
-    embedding_width: _Count | None = _setting(None, "model", "width of the embeddings; recurrent models only")
+    embedding_width: _Count | None = _setting(None, "model", "width of the embeddings; not of a Transformer")
     heads: _Count | None = _setting(None, "model", "attention heads of the Transformer (H); divides width")
     feedforward: _Count | None = _setting(None, "model", "inner width of the Transformer's feed-forward layers")
     dropout: _Share | None = _setting(None, "model", "dropout of embeddings and of each sub-layer's output")
@@ -109,8 +109,9 @@ class Settings:
     norm: Literal["layer", "rms", "batch"] = _setting("layer", "model", "normalisation of the Transformer")
     norm_position: Literal["pre", "post"] = _setting("pre", "model", "normalise before or after a sub-layer")
     positions: Literal["sinusoidal", "learned", "rotary"] = _setting(
-        "sinusoidal", "model", "how the Transformer sees positions"
+        "sinusoidal", "model", "how Transformers and convolutions see positions (rotary: Transformers)"
     )
+    kernel_width: Annotated[int, Ge(2), Le(1024)] = _setting(3, "model", "positions that one convolution sees (k)")
     activation: Literal["relu", "gelu", "gated"] = _setting("relu", "model", "the feed-forward layer's non-linearity")
     tied: Literal["auto", "all", "target", "none"] = _setting(
         "auto", "model", "share embeddings: all three, target with output, none"
@@ -159,6 +160,9 @@ class Settings:
     )
     output_from: Literal["state", "all"] = _setting(
         "all", "model", "the recurrent output sees: the state alone, or state, previous symbol and context"
+    )
+    decoder: Literal["standard", "coupled"] = _setting(
+        "standard", "model", "recurrent: one stack of layers, or two cells, the second of which reads what was said"
     )
     input_feeding: bool = _setting(False, "model", "the last attention vector joins the next input (Luong et al. 2015)")
 
