@@ -33,6 +33,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "attention": ("dot", "scaled", "general", "additive"),
     "attention_history": ("none", "location", "coverage", "location+coverage"),
     "output_from": ("state", "all"),
+    "copy": ("none", "generator", "pointer"),
 }
 _RANGES: Mapping[str, tuple[int, int]] = {
     "encoder_layers": (1, 1000),
@@ -48,7 +49,7 @@ _RANGES: Mapping[str, tuple[int, int]] = {
 }
 _CONTEXT_USES = ("state", "first", "every")
 _SHARES = ("dropout", "attention_dropout")
-_LATER: Mapping[str, JSON] = {"attention_history": "none", "attention_temperature": 1.0}
+_LATER: Mapping[str, JSON] = {"attention_history": "none", "attention_temperature": 1.0, "copy": "none"}
 """What the first runs do not name, and what it was then."""
 
 
@@ -85,8 +86,14 @@ class ModelShape:
     input_feeding: bool = False
     attention_history: Literal["none", "location", "coverage", "location+coverage"] = "none"
     attention_temperature: float = 1.0
+    copy: Literal["none", "generator", "pointer"] = "none"
     max_source_length: int = 512
     max_target_length: int = 512
+
+    @property
+    def memory_width(self) -> int:
+        """M, the width of the encoder's states."""
+        return self.width * (2 if self.kind != "transformer" and self.bidirectional else 1)
 
     def context_uses(self) -> frozenset[str]:
         """Where a recurrent decoder takes its context: some of "state", "first", "every"."""
@@ -176,6 +183,9 @@ def _conflicts(shape: ModelShape) -> Iterator[_Problem]:
         yield _Problem(
             "tied", f'"{shape.tied}" with embedding_width {shape.embedding_width}', f"embedding_width = {shape.width}"
         )
+    if shape.copy == "generator" and shape.kind != "transformer" and shape.context != "attention":
+        found = f'"generator" with context "{shape.context}", which has no attention to copy by'
+        yield _Problem("copy", found, "context = attention, or copy = pointer")
     if shape.tied == "all" and shape.source_size != shape.target_size:
         yield _Problem(
             "tied", f'"all" with {shape.source_size} source and {shape.target_size} target symbols', "one vocabulary"
@@ -223,6 +233,7 @@ def shape_of(settings: Settings, source_size: int, target_size: int, joint: bool
         input_feeding=settings.input_feeding,
         attention_history=settings.attention_history,
         attention_temperature=settings.attention_temperature,
+        copy=settings.copy,
         max_source_length=settings.max_source_length,
         max_target_length=settings.max_target_length,
     )
@@ -240,6 +251,10 @@ def parameters(shape: ModelShape) -> int:
     if shape.tied != "all":
         embeddings += shape.target_size * shape.embedding_width
     output = shape.target_size + (shape.target_size * shape.width if shape.tied == "none" else 0)
+    if shape.copy == "generator":
+        output += shape.memory_width + shape.width + shape.embedding_width + 1
+    elif shape.copy == "pointer":
+        output = shape.width * (shape.width + shape.memory_width + 2)
     body = _transformer_parameters(shape) if shape.kind == "transformer" else _recurrent_parameters(shape)
     return embeddings + output + body
 
