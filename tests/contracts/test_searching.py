@@ -45,9 +45,7 @@ def _attends(shape: ModelShape) -> bool:
     return shape.kind == "transformer" or shape.context == "attention" or shape.copy == "pointer"
 
 
-def _found(
-    model: EncoderDecoder, batch: Batch, rules: Rules, longest: int = LONGEST, prefix: Any = None
-) -> Hypotheses:
+def _found(model: EncoderDecoder, batch: Batch, rules: Rules, longest: int = LONGEST, prefix: Any = None) -> Hypotheses:
     lengths = batch.source.lengths.cpu().numpy()
     limits = np.full(len(lengths), longest)
     return search(model, memory_of(model, batch), lengths, limits, rules, prefix, frozenset())

@@ -9,7 +9,7 @@ different pieces.
     source, a closed vocabulary     Kwame    meets    Ada      Kwame    </s>
     target symbol, V = 120          120      57       121      120      2
 
-With one vocabulary that can spell, all of it is the source's own numbers; a closed one has the words behind its `<unk>`.
+With one vocabulary that can spell, a source's symbols are the target's; a closed one has the words behind its `<unk>`.
 """
 
 from __future__ import annotations
@@ -33,10 +33,6 @@ class Copied(NamedTuple):
 
     ids: list[int]
     extra: tuple[bytes, ...] = ()
-
-    def more(self, size: int) -> dict[str, int]:
-        """The numbers of `extra` by their text, V being `size`: what `TextCodec.encode` takes."""
-        return {piece.decode("utf-8", "replace"): size + k for k, piece in enumerate(self.extra)}
 
 
 class Copies:
@@ -77,9 +73,9 @@ class Copies:
             ids[place] = self.target.size + numbers.setdefault(piece, len(numbers)) if known is None else known
         return Copied(ids, tuple(numbers))
 
-    def write(self, text: str, copied: Copied) -> list[int]:
-        """The symbols of a target beside a source: what only the source has is written with its number."""
-        return self.target.encode(text, copied.more(self.target.size))
+    def more(self, copied: Copied) -> dict[str, int]:
+        """What `TextCodec.encode` takes, so that a target is written with the numbers of what only its source has."""
+        return {piece.decode("utf-8", "replace"): self.target.size + k for k, piece in enumerate(copied.extra)}
 
     def _symbols(self) -> Iterator[int]:
         """For every symbol of the source the target's, or `_NONE`."""

@@ -37,9 +37,9 @@ class Segmenter(ABC):
         symbol; other units take no notice of it.
         """
 
-    def resegment(self, text: str, drop: Drop) -> list[int]:
+    def resegment(self, text: str, drop: Drop, more: Mapping[str, int] = _NO_MORE) -> list[int]:
         """The symbols of one random segmentation; units with only one way to cut a text give that one."""
-        return self.segment(text)
+        return self.segment(text, more)
 
 
 class Bytes(Segmenter):
@@ -125,5 +125,5 @@ class Subwords(Segmenter):
             ids += found
         return ids
 
-    def resegment(self, text: str, drop: Drop) -> list[int]:
+    def resegment(self, text: str, drop: Drop, more: Mapping[str, int] = _NO_MORE) -> list[int]:
         return [symbol for pretoken in pretokens(lead(text)) for symbol in self.cut(pretoken, drop)]

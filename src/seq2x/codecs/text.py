@@ -104,16 +104,18 @@ class TextCodec:
         """`encode` of each text."""
         return [self.encode(text) for text in texts]
 
-    def resample(self, text: str, dropout: float, rng: np.random.Generator) -> list[int]:
+    def resample(
+        self, text: str, dropout: float, rng: np.random.Generator, more: Mapping[str, int] = _NO_MORE
+    ) -> list[int]:
         """Symbols of a random segmentation of `text`: each merge is left out with probability `dropout`.
 
         BPE-dropout (Provilkov et al. 2020), which makes a model robust to how words are cut; 0.1 is usual, on small
         data more. The draws come from `rng` alone. `dropout` 0 is `encode`; byte, char and word units have one
-        segmentation only.
+        segmentation only. `more` as there.
         """
         if dropout <= 0.0:
-            return self.encode(text)
-        return self._segmenter.resegment(self.normalise(text), _coin(dropout, rng))
+            return self.encode(text, more)
+        return self._segmenter.resegment(self.normalise(text), _coin(dropout, rng), more)
 
     def unknown(self, text: str) -> list[str]:
         """What of `text` was not learned, in order: words with word units, else characters without a symbol.

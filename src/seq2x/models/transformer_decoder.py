@@ -72,9 +72,9 @@ class TransformerState:
 class TransformerDecoder(nn.Module):
     """`decoder_layers` layers over embedded symbols and an encoder's memory (Vaswani et al. 2017, section 3.1).
 
-    The attention it shows is the mean over the heads of its last layer. A pointer-generator copies by the first of these
-    heads, and that is what is shown: one head can be sharp while the others look elsewhere, their mean only where all
-    of them agree.
+    The attention it shows is the mean over the heads of its last layer. A pointer-generator copies by the first of
+    these heads, and that is what is shown: one head can be sharp while the others look elsewhere, their mean only where
+    all of them agree.
     """
 
     def __init__(self, shape: ModelShape, embedding: Embedding) -> None:

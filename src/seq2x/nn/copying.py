@@ -17,7 +17,7 @@ be lost to rounding, and `[B, T, V + S]` exists only where `all` is called.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -97,9 +97,9 @@ class CopyingOutput(nn.Module):
 class PointerGenerator(CopyingOutput):
     """Generates from `vocabulary`, or copies by the decoder's own attention (See et al. 2017, section 2.2).
 
-    It learns when to do which: prefer it wherever outputs repeat names, numbers or rare words of their inputs. The share
-    of C_t in eq. 8 is `alpha_t . (H w_C)`, so that no context is computed anew. `width` D of the hidden states, `memory`
-    M of the encoder's; `embedding` gives e_t of what a position has read.
+    It learns when to do which: prefer it wherever outputs repeat names, numbers or rare words of their inputs. The
+    share of C_t in eq. 8 is `alpha_t . (H w_C)`, so that no context is computed anew. `width` D of the hidden states,
+    `memory` M of the encoder's; `embedding` gives e_t of what a position has read.
     """
 
     wants = frozenset({"attention"})
@@ -131,10 +131,13 @@ class PointerGenerator(CopyingOutput):
 
 
 class Pointer(CopyingOutput):
-    """Points into the source by an attention of its own, u_s = v . tanh(W_1 h_s + W_2 d_t) (Vinyals et al. 2015, eq. 3).
+    """Points into the source by an attention of its own (Vinyals et al. 2015, eq. 3): with d_t a decoder's output,
+
+        alpha_t = softmax_s(v . tanh(W_1 h_s + W_2 d_t + b))
 
     Prefer it where every output is a part of its input: spans, extracts, orders. There is no vocabulary to learn.
-    What the decoder attends to on its way is a glimpse, and need not be where it points. `width` D of d_t, `memory` M.
+    What the decoder attends to on its way is a glimpse, and need not be where it points. `width` D of d_t, `memory` M
+    of h_s.
     """
 
     def __init__(self, size: int, width: int, memory: int) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from seq2x.codecs.copying import Copies
 from seq2x.codecs.text import TextCodec
 from seq2x.data.batches import Batches, split
 from seq2x.data.collate import Resample, collate
@@ -25,6 +27,7 @@ class StoreFeed:
     ) -> None:
         self.store, self.device = store, device
         self._codecs, self._dropout = codecs, settings.subword_dropout
+        self._copies = Copies(*codecs) if self._dropout and store.copy_ids is not None else None
         self._most = settings.max_source_length, settings.max_target_length
         self._targets = store.target_lengths.astype(np.int64)
         self._batches = Batches(
@@ -47,26 +50,32 @@ class StoreFeed:
         """The batch of `rows`: symbols on the device, lengths on the host."""
         found = collate(self.store, rows, self._resample(seed) if self._dropout else None)
         source, target = (self._moved(side) for side in (found.source, found.target))
-        return Batch(source, target, found.rows)
+        copy_ids = None if found.copy_ids is None else self._there(found.copy_ids)
+        return Batch(source, target, found.rows, copy_ids=copy_ids)
 
     def _moved(self, side: Padded | None) -> Padded | None:
-        if side is None:
-            return None
-        values, lengths = (torch.from_numpy(array) for array in side)
+        return None if side is None else Padded(self._there(side.values), torch.from_numpy(side.lengths))
+
+    def _there(self, array: np.ndarray) -> torch.Tensor:
+        values = torch.from_numpy(array)
         if self.device.type == "cuda":  # it fetches from pinned memory while the host goes on
             values = values.pin_memory()
-        return Padded(values.to(self.device, non_blocking=True), lengths)
+        return values.to(self.device, non_blocking=True)
 
     def _resample(self, seed: int) -> Resample:
-        def side(number: int, text: str, draw: np.random.Generator) -> list[int]:
+        def side(number: int, text: str, draw: np.random.Generator, more: Mapping[str, int]) -> list[int]:
             codec = self._codecs[number]
-            symbols = codec.resample(text, self._dropout, draw)
+            symbols = codec.resample(text, self._dropout, draw, more)
             # Longer than any text that is let in: the plain segmentation, which was. Memory and positions end there.
-            return symbols if len(symbols) <= self._most[number] else codec.encode(text)
+            return symbols if len(symbols) <= self._most[number] else codec.encode(text, more)
 
-        def resample(source: str, target: str, row: int) -> tuple[list[int], list[int]]:
+        def resample(source: str, target: str, row: int) -> tuple[list[int], list[int], list[int] | None]:
             draw = np.random.default_rng([seed, row])
-            return side(0, source, draw), side(1, target, draw)
+            cut = side(0, source, draw, {})
+            if self._copies is None:
+                return cut, side(1, target, draw, {}), None
+            copied = self._copies(source, cut)
+            return cut, side(1, target, draw, self._copies.more(copied)), copied.ids
 
         return resample
 

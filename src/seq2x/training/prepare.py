@@ -31,6 +31,7 @@ from seq2x.settings import Settings, several
 from seq2x.tasks import Generate
 from seq2x.tasks.about import About
 from seq2x.tasks.seen import SEEN_FILE, Seen
+from seq2x.training.copying import copies_of, share_copied
 from seq2x.training.feed import store_folder
 from seq2x.training.finetune import Parent, inherit
 from seq2x.training.micro import seed_of
@@ -307,6 +308,7 @@ def _write_stores(
     """Tokenise, unless just this was tokenised before: the (training, validation) pairs."""
     limits = (settings.max_source_length, settings.max_target_length)
     key = _key(data, codecs, settings)
+    copies, only = copies_of(codecs, settings), settings.copy == "pointer"
     stores: dict[str, Store] = {}
 
     def held_out() -> Iterator[Example]:
@@ -321,7 +323,9 @@ def _write_stores(
             deque(watched, 0)  # of what was prepared before it is to be known, too
             store.note_set_aside(notes, part, limits[0])
         except FolderError:
-            store = write_store(place, watched, *codecs, *limits, key=key, notes=notes, name=part)
+            store = write_store(
+                place, watched, *codecs, *limits, key=key, notes=notes, name=part, copies=copies, only_copies=only
+            )
         lines = [
             line
             for side, one in zip(("source", "target"), unknowns, strict=True)
@@ -331,7 +335,7 @@ def _write_stores(
         for line in lines:
             say(f"{part}: {line}")
         tokens = int(np.sum(store.target_lengths, dtype=np.int64))
-        say(f"{part}: {len(store):,} pairs, {tokens:,} target tokens")
+        say(f"{part}: {len(store):,} pairs, {tokens:,} target tokens" + share_copied(store))
         stores[part] = store
     return stores["train"], stores["valid"]
 
@@ -357,7 +361,8 @@ def _key(data: str, codecs: tuple[TextCodec, TextCodec], settings: Settings) -> 
     """What prepared pairs depend on: the files by their fingerprint, the codecs, and how all is read and split."""
     limits = (settings.max_source_length, settings.max_target_length)
     told = [settings.format, settings.columns, settings.references, settings.on_bad_utf8, settings.max_line_bytes]
-    return store_key(data, *codecs, *limits, *told, settings.seed, settings.valid_size)
+    copying = () if settings.copy == "none" else (settings.copy,)
+    return store_key(data, *codecs, *limits, *told, settings.seed, settings.valid_size, *copying)
 
 
 def _length_ratio(store: Store) -> float:
