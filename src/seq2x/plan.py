@@ -208,6 +208,8 @@ def _one_vocabulary(given: _Given) -> str:
     """Why both sides must have one vocabulary; nothing if they need not."""
     if given["tied"] == "all":
         return "tied = all is for one vocabulary"
+    if given["copy"] != "none" and given["joint_vocab"] is None:
+        return "what is copied then has one number on both sides"
     return "joint_vocab = true" if given["joint_vocab"] else ""
 
 

@@ -212,6 +212,8 @@ def load(
         if other.target_codec.to_bytes() != first.target_codec.to_bytes():
             found = "other target symbols than the first run's"
             raise FolderError(str(path), found, "runs of one ensemble to share them", "train them on the same data")
+        if problem := first.copies_otherwise(other):
+            raise FolderError(str(path), problem, "runs of one ensemble to copy the same symbols")
     seen, *seen_by_team = [one.contents.get(SEEN_FILE) for one in saved]
     return Predictor(first.with_team(team), seen, seen_by_team)
 

@@ -91,7 +91,9 @@ class Batch(NamedTuple):
     """What one call of a model sees.
 
     `source` symbols end with `</s>`; `target` symbols end with `</s>` and do not begin with `<s>` (a model
-    shifts them itself). `rows` `[B]` are the numbers of the examples in their store.
+    shifts them itself). `rows` `[B]` are the numbers of the examples in their store. `copy_ids` `[B,S]`, for models
+    that copy: the target symbol that stands at each place of the source, V + k for the k-th different piece of this
+    source that the target vocabulary does not have; targets use the same numbers.
     """
 
     source: Padded | None
@@ -147,7 +149,7 @@ class Memory:
 class Answer(Protocol):
     """What a decoder says about the next symbol of its rows (`[B,T]` in training, `[N]` in search).
 
-    Lazy and normalised: `[...,V]` exists only where `all` is called.
+    Lazy and normalised: `[...,V]` exists only where `all` is called. A model that copies has V + S symbols.
     """
 
     @property
@@ -160,7 +162,8 @@ class Answer(Protocol):
         ...
 
     def mean(self) -> Array:
-        """The mean over the vocabulary of log p, per row (label smoothing, Szegedy et al. 2016)."""
+        """The mean over the vocabulary of log p, per row (label smoothing, Szegedy et al. 2016); where it is copied as
+        well, of what is generated."""
         ...
 
     def top(self, c: int, forbid: Array | None = None, bias: Array | None = None) -> tuple[Array, Array]:
@@ -228,7 +231,9 @@ class Model(Decoder, Protocol):
         """log p of the batch's targets."""
         ...
 
-    def encode(self, source: Padded) -> Memory: ...
+    def encode(self, source: Padded, copy_ids: Array | None = None) -> Memory:
+        """Read `source`; `copy_ids` as in `Batch`, where the model copies."""
+        ...
 
     def decode(self, memory: Memory, inputs: torch.Tensor, want: Want = NOTHING) -> Answer:
         """All positions at once: `inputs` `[N,T]` begin with `<s>`; N = B*K rows against B memories."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from seq2x.models import EncoderDecoder, ModelShape, build
-from seq2x.types import EOS, Batch, Padded
+from seq2x.types import EOS, PAD, Batch, Memory, Padded
 
-__all__ = ["batch_of", "longer", "model_of", "padded", "rows_of", "source_batch"]
+__all__ = ["batch_of", "memory_of", "model_of", "padded", "rows_of", "symbols_of", "widened"]
 
 SOURCE_LENGTHS, TARGET_LENGTHS = (5, 1, 7, 3), (4, 6, 1, 3)
 
@@ -42,15 +42,40 @@ def batch_of(
     targets: tuple[int, ...] = TARGET_LENGTHS,
     seed: int = 1,
 ) -> Batch:
-    """Random pairs of these lengths."""
+    """Random pairs of these lengths. Where it is copied, the last two source symbols have numbers beyond the
+    vocabulary; what a pointer is to write stands in its source.
+    """
     draw = torch.Generator(torch.get_default_device()).manual_seed(seed)
     source, target = padded(sources, shape.source_size, draw), padded(targets, shape.target_size, draw)
-    return Batch(source, target, torch.arange(len(sources)))
+    if shape.copy == "none":
+        return Batch(source, target, torch.arange(len(sources)))
+    copy_ids = _copy_ids(source.values, shape)
+    for row, (own, length) in enumerate(zip(sources, targets, strict=True)):
+        places = torch.arange(length - 1) if shape.copy == "pointer" else torch.arange(1, max(length - 1, 1), 3)
+        stands = torch.randint(own, places.shape, generator=draw)
+        target.values[row, places] = copy_ids[row, stands]
+    return Batch(source, target, torch.arange(len(sources)), copy_ids=copy_ids)
 
 
-def source_batch(source: Padded) -> Batch:
-    """Only sources."""
-    return Batch(source, None, torch.arange(len(source.lengths)))
+def _copy_ids(source_BS: torch.Tensor, shape: ModelShape) -> torch.Tensor:
+    """Each symbol means itself, but for the last two and what the target does not have: V + k as it comes."""
+    least, size = min(shape.source_size - 2, shape.target_size), shape.target_size
+    rows = []
+    for row in source_BS.tolist():
+        beyond = dict.fromkeys(symbol for symbol in row if symbol >= least)
+        numbers = {symbol: size + k for k, symbol in enumerate(beyond)}
+        rows.append([numbers.get(symbol, symbol) for symbol in row])
+    return torch.tensor(rows)
+
+
+def memory_of(model: EncoderDecoder, batch: Batch) -> Memory:
+    """What the encoder leaves of the sources of a batch."""
+    return model.encode(batch.source, batch.copy_ids)
+
+
+def symbols_of(shape: ModelShape, batch: Batch) -> int:
+    """How many symbols an answer for this batch has."""
+    return shape.target_size + (0 if batch.copy_ids is None else batch.copy_ids.shape[1])
 
 
 def rows_of(batch: Batch, rows: list[int]) -> Batch:
@@ -59,9 +84,16 @@ def rows_of(batch: Batch, rows: list[int]) -> Batch:
     for values, lengths in (batch.source, batch.target):
         lengths = lengths[rows]
         parts.append(Padded(values[rows, : int(lengths.max())], lengths))
-    return Batch(parts[0], parts[1], batch.rows[rows])
+    copy_ids = None if batch.copy_ids is None else batch.copy_ids[rows, : parts[0].values.shape[1]]
+    return Batch(parts[0], parts[1], batch.rows[rows], copy_ids=copy_ids)
 
 
-def longer(sequences: Padded, extra: int) -> Padded:
+def widened(batch: Batch, extra: int) -> Batch:
     """The same with `extra` more columns of padding."""
-    return Padded(torch.nn.functional.pad(sequences.values, (0, extra)), sequences.lengths)
+    sides = [Padded(_longer(values, extra), lengths) for values, lengths in (batch.source, batch.target)]
+    copy_ids = None if batch.copy_ids is None else _longer(batch.copy_ids, extra)
+    return Batch(sides[0], sides[1], batch.rows, copy_ids=copy_ids)
+
+
+def _longer(values: torch.Tensor, extra: int) -> torch.Tensor:
+    return torch.nn.functional.pad(values, (0, extra), value=PAD)

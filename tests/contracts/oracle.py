@@ -11,7 +11,9 @@ import torch
 
 from seq2x.models import EncoderDecoder
 from seq2x.search import Rules
-from seq2x.types import BOS, EOS, PAD, Memory, Padded
+from seq2x.types import BOS, EOS, PAD, Batch, Memory
+
+from .cases import memory_of
 
 __all__ = ["Output", "exhaustive"]
 
@@ -28,34 +30,43 @@ class Output:
 
 
 def exhaustive(
-    model: EncoderDecoder, source: Padded, longest: int, rules: Rules, prefix: tuple[int, ...] = ()
+    model: EncoderDecoder, batch: Batch, longest: int, rules: Rules, prefix: tuple[int, ...] = ()
 ) -> list[Output]:
-    """All outputs for one sentence that obey `rules`, best first: those that ended, then those cut at `longest`.
+    """All outputs for the one sentence of `batch` that obey `rules`, best first: those that ended, then those cut at
+    `longest`. What can be neither said nor copied is in none of them.
 
     If there is none, the longest that nothing may follow are cut.
     """
-    size = model.output.size
+    memory = memory_of(model, batch)
+    symbols = _possible(model, memory)
+    if not symbols.issuperset(prefix):
+        return []
     allowed = [
         tokens
         for length in range(1, longest + 1)
-        for body in itertools.product(range(size), repeat=length - 1)
-        for tokens in ((*body, last) for last in range(size))
+        for body in itertools.product(symbols, repeat=length - 1)
+        for tokens in ((*body, last) for last in symbols)
         if EOS not in body and _allowed(tokens, rules, prefix)
     ]
     found = [tokens for tokens in allowed if tokens[-1] == EOS or len(tokens) == longest]
     found = found or [tokens for tokens in allowed if len(tokens) == max(map(len, allowed))]
     if not found:
         return []
-    memory = model.encode(source)
     log_p, attention = _decoded(model, memory, found)
     outputs = []
     for row, tokens in enumerate(found):
         size_of = len(tokens)
         total = float(log_p[row, :size_of].sum())
         shown = None if attention is None else attention[row, :size_of]
-        score = _score(total, size_of, int(source.lengths[0]), shown, rules)
+        score = _score(total, size_of, int(batch.source.lengths[0]), shown, rules)
         outputs.append(Output(tokens, score, tokens[-1] == EOS))
     return sorted(outputs, key=lambda output: (not output.ended, -output.score))
+
+
+def _possible(model: EncoderDecoder, memory: Memory) -> set[int]:
+    """The symbols that may be said of this source at all: the same at every place of an output."""
+    log_p = model.decode(memory, torch.tensor([[BOS]])).all()[0, 0]
+    return set((log_p > -torch.inf).nonzero()[:, 0].tolist())
 
 
 def _allowed(tokens: tuple[int, ...], rules: Rules, prefix: tuple[int, ...]) -> bool:

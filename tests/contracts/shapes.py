@@ -18,7 +18,7 @@ from typing import Any
 from seq2x.errors import FolderError
 from seq2x.models import ENCODERS, ModelShape
 
-__all__ = ["OPTIONS", "SIZES", "attends", "choices", "name_of", "product", "sample"]
+__all__ = ["OPTIONS", "SIZES", "choices", "name_of", "product", "sample"]
 
 SIZES: Mapping[str, Any] = {
     "source_size": 11,
@@ -143,11 +143,6 @@ def sample() -> list[ModelShape]:
     for kind in ENCODERS:
         families.setdefault(_relevant(kind), []).append(kind)
     return [shape for names, kinds in families.items() for shape in _of_family(tuple(kinds), names)]
-
-
-def attends(shape: ModelShape) -> bool:
-    """Whether a model of this shape has attention over its source."""
-    return shape.kind in ("transformer", "conv") or shape.context == "attention"
 
 
 def name_of(shape: ModelShape) -> str:

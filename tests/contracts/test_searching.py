@@ -16,9 +16,9 @@ from seq2x.search import Ensemble, Rules, Sampling, search
 from seq2x.search import sample as sample_outputs
 from seq2x.types import BOS, EOS, NOTHING, PAD, Batch, Decoder, Hypotheses, Padded, Want
 
-from .cases import batch_of, model_of, rows_of
+from .cases import batch_of, memory_of, model_of, rows_of
 from .oracle import exhaustive
-from .shapes import attends, name_of, sample
+from .shapes import name_of, sample
 
 pytestmark = pytest.mark.no_cover  # being watched costs half as much again, and other tests go through the same lines
 
@@ -36,22 +36,21 @@ def _every(nth: int) -> pytest.MarkDecorator:
 
 
 def _small(shape: ModelShape) -> ModelShape:
-    """Three symbols besides `</s>`."""
-    return dataclasses.replace(shape, source_size=6, target_size=6)
+    """Three symbols besides `</s>`; where it is copied two, and at most two more that only a source has."""
+    size = 6 if shape.copy == "none" else 5
+    return dataclasses.replace(shape, source_size=size, target_size=size)
 
 
-def _found(
-    model: EncoderDecoder, source: Padded, rules: Rules, longest: int = LONGEST, prefix: Any = None
-) -> Hypotheses:
-    lengths = source.lengths.cpu().numpy()
+def _found(model: EncoderDecoder, batch: Batch, rules: Rules, longest: int = LONGEST, prefix: Any = None) -> Hypotheses:
+    lengths = batch.source.lengths.cpu().numpy()
     limits = np.full(len(lengths), longest)
-    return search(model, model.encode(source), lengths, limits, rules, prefix, frozenset())
+    return search(model, memory_of(model, batch), lengths, limits, rules, prefix, frozenset())
 
 
-def _rules(draw: random.Random, attention: bool) -> tuple[Rules, tuple[int, ...]]:
+def _rules(draw: random.Random, attention: bool, copies: bool) -> tuple[Rules, tuple[int, ...]]:
     """Every penalty on, every constraint now and then; the beam holds every hypothesis there is."""
     rules = Rules(
-        beam_size=130,
+        beam_size=330 if copies else 130,
         n_best=draw.choice((1, 3, 10)),
         length_penalty=draw.choice(("none", "wu", "average")),
         length_alpha=draw.uniform(0.1, 2.0),
@@ -71,14 +70,13 @@ def test_a_wide_beam_is_exhaustive_search(shape: ModelShape) -> None:
     """N5: with room for all hypotheses, the n best and their scores are those of trying everything."""
     small = _small(shape)
     model = model_of(small)
-    attention = attends(shape)
     draw = random.Random(name_of(shape))
     for case in range(CASES):
-        rules, prefix = _rules(draw, attention)
-        source = batch_of(small, (draw.choice((1, 2, 5)),), (1,), seed=case).source
+        rules, prefix = _rules(draw, shape.attends, shape.copy != "none")
+        batch = batch_of(small, (draw.choice((1, 2, 5)),), (1,), seed=case)
         forced = np.array([prefix]) if prefix else None
-        found = _found(model, source, rules, prefix=forced)
-        expected = exhaustive(model, source, LONGEST, rules, prefix)[: rules.n_best]
+        found = _found(model, batch, rules, prefix=forced)
+        expected = exhaustive(model, batch, LONGEST, rules, prefix)[: rules.n_best]
         assert found.stopped[0].tolist() == [1 if o.ended else 0 for o in expected] + [-1] * (
             rules.n_best - len(expected)
         )
@@ -92,8 +90,8 @@ def test_a_wide_beam_is_exhaustive_search(shape: ModelShape) -> None:
 def test_one_beam_is_greedy(shape: ModelShape) -> None:
     """The most probable next symbol, again and again, found by decoding whole prefixes."""
     model, batch = model_of(shape), batch_of(shape)
-    found = _found(model, batch.source, Rules(beam_size=1), longest=8)
-    memory = model.encode(batch.source)
+    found = _found(model, batch, Rules(beam_size=1), longest=8)
+    memory = memory_of(model, batch)
     inputs = torch.full((4, 1), BOS)
     ended = torch.zeros(4, dtype=torch.bool)
     for position in range(8):
@@ -113,18 +111,20 @@ def test_scores_are_log_p_and_neighbours_change_nothing(shape: ModelShape) -> No
     """N5, N7: what search says of its tokens is what scoring them says, and what it says of a sentence alone."""
     model, batch = model_of(shape), batch_of(shape)
     rules = Rules(beam_size=4, n_best=4, length_penalty="none", length_alpha=0.0)
-    found = _found(model, batch.source, rules, longest=6)
+    found = _found(model, batch, rules, longest=6)
     for row in range(4):
-        alone = _found(model, rows_of(batch, [row]).source, rules, longest=6)
+        alone = _found(model, rows_of(batch, [row]), rules, longest=6)
         width = alone.tokens.shape[2]
         assert np.array_equal(found.tokens[row, :, :width], alone.tokens[0]) and not found.tokens[row, :, width:].any()
         np.testing.assert_allclose(found.scores[row], alone.scores[0], rtol=0, atol=1e-10)
     for rank in range(4):
-        assert (found.stopped[:, rank] >= 0).all()
+        there = found.stopped[:, rank] >= 0
+        assert there.all() or shape.copy == "pointer"  # of a source without a symbol nothing else can be written
         target = Padded(torch.as_tensor(found.tokens[:, rank]), torch.as_tensor(found.lengths[:, rank]))
-        scored = model.log_prob(Batch(batch.source, target, batch.rows))
+        scored = model.log_prob(batch._replace(target=target))
         np.testing.assert_allclose(found.log_p[:, rank], scored.items.cpu().numpy(), rtol=0, atol=1e-10)
-        np.testing.assert_allclose(found.scores[:, rank], scored.total.cpu().numpy(), rtol=0, atol=1e-10)
+        total = scored.total.cpu().numpy()[there]
+        np.testing.assert_allclose(found.scores[there, rank], total, rtol=0, atol=1e-10)
 
 
 # ------------------------------------------------------------------ one search, whatever steps
@@ -133,7 +133,7 @@ def test_scores_are_log_p_and_neighbours_change_nothing(shape: ModelShape) -> No
 class _Prefixes:
     """The state of `_ByPrefixes`, of which a search knows nothing: every row's symbols so far."""
 
-    def __init__(self, source: Padded, beams: int, want: Want, rows_NT: np.ndarray[Any, Any]) -> None:
+    def __init__(self, source: Batch, beams: int, want: Want, rows_NT: np.ndarray[Any, Any]) -> None:
         self.source, self.beams, self.want, self.rows_NT = source, beams, want, rows_NT
 
     @property
@@ -141,7 +141,8 @@ class _Prefixes:
         return np.full(len(self.rows_NT), self.rows_NT.shape[1])
 
     def keep(self, rows: np.ndarray[Any, Any]) -> _Prefixes:
-        source = Padded(self.source.values[rows], self.source.lengths[rows])
+        copy_ids = None if self.source.copy_ids is None else self.source.copy_ids[rows]
+        source = Batch(Padded(*(part[rows] for part in self.source.source)), None, rows, copy_ids=copy_ids)
         rows_BKT = self.rows_NT.reshape(-1, self.beams, self.rows_NT.shape[1])[rows]
         return _Prefixes(source, self.beams, self.want, rows_BKT.reshape(-1, self.rows_NT.shape[1]))
 
@@ -152,21 +153,23 @@ class _Prefixes:
 class _ByPrefixes:
     """The mathematics of a model behind a step in numpy: it keeps whole prefixes and decodes them anew each time.
 
-    Its memory is the padded source, and nothing that it takes or gives is a tensor.
+    Its memory is the source, and nothing that it takes or gives is a tensor.
     """
 
     def __init__(self, model: EncoderDecoder) -> None:
         self.model = model
 
-    def start(self, memory: Padded, beams: int, top: int, want: Want = NOTHING) -> _Prefixes:
-        return _Prefixes(memory, beams, want, np.zeros((len(memory.lengths) * beams, 0), np.int64))
+    def start(self, memory: Batch, beams: int, top: int, want: Want = NOTHING) -> _Prefixes:
+        return _Prefixes(memory, beams, want, np.zeros((len(memory.source.lengths) * beams, 0), np.int64))
 
     def step(
         self, previous: np.ndarray[Any, Any], origin: np.ndarray[Any, Any], state: _Prefixes
     ) -> tuple[Table, _Prefixes]:
         assert type(previous) is type(origin) is np.ndarray
         rows_NT = np.concatenate([state.rows_NT[origin], previous[:, None]], 1)
-        memory = self.model.encode(Padded(*(torch.as_tensor(part) for part in state.source)))
+        source = Padded(*(torch.as_tensor(part) for part in state.source.source))
+        copy_ids = None if state.source.copy_ids is None else torch.as_tensor(state.source.copy_ids)
+        memory = self.model.encode(source, copy_ids)
         answer = self.model.decode(memory, torch.as_tensor(rows_NT), state.want)
         attention = None if answer.attention is None else answer.attention[:, -1].cpu().numpy()
         after = _Prefixes(state.source, state.beams, state.want, rows_NT)
@@ -187,31 +190,32 @@ def test_one_search_drives_the_model_a_numpy_step_and_an_ensemble_of_both(shape:
     """Tokens, scores, log p and attention are equal, whichever of the three the same search is given to."""
     model, batch = model_of(shape), batch_of(shape)
     numpy = _ByPrefixes(model)
-    source = Padded(*(part.cpu().numpy() for part in batch.source))
-    memory = model.encode(batch.source)
+    copy_ids = None if batch.copy_ids is None else batch.copy_ids.cpu().numpy()
+    source = Batch(Padded(*(part.cpu().numpy() for part in batch.source)), None, np.arange(4), copy_ids=copy_ids)
+    memory = memory_of(model, batch)
     driven: list[tuple[Decoder, Any]] = [
         (model, memory),
         (numpy, source),
         (Ensemble([model, numpy]), (memory, source)),
         (Ensemble([numpy, model]), (source, memory)),
     ]
-    attending = attends(shape)
     for name, rules in WAYS.items():
-        if isinstance(rules, Rules) and attending:
+        if isinstance(rules, Rules) and shape.attends:
             rules = dataclasses.replace(rules, coverage_beta=0.4)
-        prefix = np.array([[5, -1], [-1, -1], [-1, 6], [-1, -1]]) if name != "bound" else None
+        forced = [[5, -1], [-1, -1], [-1, 6], [-1, -1]]
+        prefix = np.array(forced) if name != "bound" and shape.copy != "pointer" else None
         first, *others = [_driven(decoder, its, source, rules, prefix) for decoder, its in driven]
-        assert (first.attention is not None) == attending
+        assert (first.attention is not None) == shape.attends
         for other in others:
             for field in ("tokens", "lengths", "stopped"):
                 np.testing.assert_array_equal(getattr(other, field), getattr(first, field), f"{name}: {field}")
-            for field in ("scores", "log_p", "attention") if attending else ("scores", "log_p"):
+            for field in ("scores", "log_p", "attention") if shape.attends else ("scores", "log_p"):
                 found, expected = getattr(other, field), getattr(first, field)
                 np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 if field == "attention" else 1e-10)
 
 
-def _driven(decoder: Decoder, memory: Any, source: Padded, rules: Rules | Sampling, prefix: Any) -> Hypotheses:
-    lengths, most = source.lengths, np.array([9, 3, 12, 9])
+def _driven(decoder: Decoder, memory: Any, source: Batch, rules: Rules | Sampling, prefix: Any) -> Hypotheses:
+    lengths, most = source.source.lengths, np.array([9, 3, 12, 9])
     want = frozenset({"attention"})
     if isinstance(rules, Sampling):
         return sample_outputs(decoder, memory, lengths, most, rules, np.arange(4), prefix, want)

@@ -191,7 +191,7 @@ def test_memory_is_flat_while_writing(tmp_path):
 
 def test_resampled_rows(tmp_path):
     store = store_of(tmp_path / "s")
-    batch = collate(store, [2, 0], lambda source, target, row: ([row + 5] * len(source), [9]))
+    batch = collate(store, [2, 0], lambda source, target, row: ([row + 5] * len(source), [9], None))
     assert batch.source.values.tolist() == [[7, 7, EOS], [5, 5, EOS]] and batch.target.lengths.tolist() == [2, 2]
     assert pad([[1, 2], []]).values.tolist() == [[1, 2], [PAD, PAD]]
 

@@ -7,7 +7,7 @@ is worse than linear works on pretokens of bounded length. Pretokens recur, so e
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from .pretokens import lead, pretokens
@@ -17,6 +17,7 @@ __all__ = ["Bytes", "Chars", "Segmenter", "Subwords", "Words", "spell"]
 
 _REMEMBERED: Final = 1 << 18  # pretokens; about 60 MB of common words
 _BLANK_BYTE: Final = FIRST + ord(" ")
+_NO_MORE: Final[Mapping[str, int]] = {}
 
 Drop = Callable[[], bool]
 """A coin: whether to leave out the merge (or piece) at hand."""
@@ -31,18 +32,20 @@ class Segmenter(ABC):
     """Cuts a normalised text into symbols."""
 
     @abstractmethod
-    def segment(self, text: str) -> list[int]:
-        """The symbols of `text`."""
+    def segment(self, text: str, more: Mapping[str, int] = _NO_MORE) -> list[int]:
+        """The symbols of `text`. Words or characters that were not learned but have a number in `more` are that one
+        symbol; other units take no notice of it.
+        """
 
-    def resegment(self, text: str, drop: Drop) -> list[int]:
+    def resegment(self, text: str, drop: Drop, more: Mapping[str, int] = _NO_MORE) -> list[int]:
         """The symbols of one random segmentation; units with only one way to cut a text give that one."""
-        return self.segment(text)
+        return self.segment(text, more)
 
 
 class Bytes(Segmenter):
     """One symbol per byte of UTF-8."""
 
-    def segment(self, text: str) -> list[int]:
+    def segment(self, text: str, more: Mapping[str, int] = _NO_MORE) -> list[int]:
         return spell(text)
 
 
@@ -52,13 +55,13 @@ class Chars(Segmenter):
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._ids = {piece: vocabulary.offset + i for i, piece in enumerate(vocabulary.pieces)}
 
-    def segment(self, text: str) -> list[int]:
+    def segment(self, text: str, more: Mapping[str, int] = _NO_MORE) -> list[int]:
         try:
             return list(map(self._ids.__getitem__, text))
         except KeyError:
             ids: list[int] = []
             for char in text:
-                known = self._ids.get(char)
+                known = self._ids.get(char, more.get(char))
                 ids.extend(spell(char)) if known is None else ids.append(known)
             return ids
 
@@ -74,18 +77,19 @@ class Words(Segmenter):
         self._ids = {piece: vocabulary.offset + i for i, piece in enumerate(vocabulary.pieces)}
         self._closed = vocabulary.closed
 
-    def segment(self, text: str) -> list[int]:
+    def segment(self, text: str, more: Mapping[str, int] = _NO_MORE) -> list[int]:
         words = [word for word in text.split(" ") if word]
         try:
             return list(map(self._ids.__getitem__, words))
         except KeyError:
-            return self._with_unknown(words)
+            return self._with_unknown(words, more)
 
-    def _with_unknown(self, words: list[str]) -> list[int]:
+    def _with_unknown(self, words: list[str], more: Mapping[str, int]) -> list[int]:
         ids: list[int] = []
         spelled = False  # whether the word before was
+        otherwise = FIRST if self._closed else None
         for word in words:
-            known = self._ids.get(word, FIRST if self._closed else None)
+            known = self._ids.get(word, more.get(word, otherwise))
             if known is None:
                 ids += [_BLANK_BYTE] if spelled else []
                 ids += spell(word)
@@ -109,7 +113,7 @@ class Subwords(Segmenter):
     def cut(self, pretoken: str, drop: Drop | None = None) -> list[int]:
         """The symbols of one pretoken."""
 
-    def segment(self, text: str) -> list[int]:
+    def segment(self, text: str, more: Mapping[str, int] = _NO_MORE) -> list[int]:
         ids: list[int] = []
         known = self._known
         for pretoken in pretokens(lead(text)):
@@ -121,5 +125,5 @@ class Subwords(Segmenter):
             ids += found
         return ids
 
-    def resegment(self, text: str, drop: Drop) -> list[int]:
+    def resegment(self, text: str, drop: Drop, more: Mapping[str, int] = _NO_MORE) -> list[int]:
         return [symbol for pretoken in pretokens(lead(text)) for symbol in self.cut(pretoken, drop)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +25,7 @@ __all__ = ["BOS", "EOS", "PAD", "TextCodec"]
 
 _UNKNOWN: Final = "<unk>"
 _BLANKS: Final = b" \n\r"  # no output holds a line end: each becomes a blank
+_NO_MORE: Final[Mapping[str, int]] = {}
 
 
 class TextCodec:
@@ -92,24 +93,30 @@ class TextCodec:
         """`text` as the codec sees it: in its Unicode form, lower-cased if it was learned so."""
         return normalise(text, self.vocabulary.normalise, self.vocabulary.lower)
 
-    def encode(self, text: str) -> list[int]:
-        """Symbols of `text`, without `</s>`. Never a special symbol."""
-        return self._segmenter.segment(self.normalise(text))
+    def encode(self, text: str, more: Mapping[str, int] = _NO_MORE) -> list[int]:
+        """Symbols of `text`, without `</s>`. Never a special symbol.
+
+        `more`: words (with char units characters) that were not learned and have a number all the same, as what can
+        be copied from a source has (see `seq2x.codecs.copying`).
+        """
+        return self._segmenter.segment(self.normalise(text), more)
 
     def encode_batch(self, texts: Iterable[str]) -> list[list[int]]:
         """`encode` of each text."""
         return [self.encode(text) for text in texts]
 
-    def resample(self, text: str, dropout: float, rng: np.random.Generator) -> list[int]:
+    def resample(
+        self, text: str, dropout: float, rng: np.random.Generator, more: Mapping[str, int] = _NO_MORE
+    ) -> list[int]:
         """Symbols of a random segmentation of `text`: each merge is left out with probability `dropout`.
 
         BPE-dropout (Provilkov et al. 2020), which makes a model robust to how words are cut; 0.1 is usual, on small
         data more. The draws come from `rng` alone. `dropout` 0 is `encode`; byte, char and word units have one
-        segmentation only.
+        segmentation only. `more` as there.
         """
         if dropout <= 0.0:
-            return self.encode(text)
-        return self._segmenter.resegment(self.normalise(text), _coin(dropout, rng))
+            return self.encode(text, more)
+        return self._segmenter.resegment(self.normalise(text), _coin(dropout, rng), more)
 
     def unknown(self, text: str) -> list[str]:
         """What of `text` was not learned, in order: words with word units, else characters without a symbol.
@@ -141,12 +148,14 @@ class TextCodec:
 
     # -------------------------------------------------------------- symbols -> text
 
-    def decode(self, ids: Sequence[int]) -> str:
+    def decode(self, ids: Sequence[int], extra: Sequence[bytes] = ()) -> str:
         """The text of `ids`: one line of valid UTF-8, whatever the ids.
 
-        Special symbols are skipped, a broken byte sequence becomes U+FFFD, a line end a blank.
+        Special symbols are skipped, a broken byte sequence becomes U+FFFD, a line end a blank. `extra`: the pieces of
+        the symbols from V on, which were copied.
         """
-        text = self._words(ids) if self.units == "word" else self._joined(ids)
+        table = [*self._bytes, *extra] if extra else self._bytes
+        text = self._words(ids, table) if self.units == "word" else self._joined(ids, table)
         text = text.replace("\n", " ")
         form = self.vocabulary.normalise
         if text.isascii() or form == "none":
@@ -160,6 +169,10 @@ class TextCodec:
         found: list[int] = []
         word, inside = -1, False
         for symbol in ids:
+            if symbol >= self.size:  # a word of the source that only its copy has
+                word, inside = word + 1, False
+                found.append(word)
+                continue
             whole = self.units == "word" and (symbol >= self.vocabulary.offset or self.vocabulary.closed)
             inside = inside and not whole
             own = -1
@@ -173,15 +186,32 @@ class TextCodec:
             found.append(own)
         return found
 
-    def tokens(self, ids: Sequence[int]) -> list[str]:
+    def tokens(self, ids: Sequence[int], extra: Sequence[bytes] = ()) -> list[str]:
         """A readable piece for each symbol: `▁` for the blank of a subword, `<0x41>` for a byte. For eyes only."""
-        return [self._readable(int(symbol)) for symbol in ids]
+        return [self._readable(int(symbol), extra) for symbol in ids]
 
-    def _joined(self, ids: Sequence[int]) -> str:
-        text = b"".join([self._bytes[symbol] for symbol in ids]).decode("utf-8", "replace")
+    def piece(self, symbol: int, extra: Sequence[bytes] = ()) -> bytes:
+        """What `symbol` stands for: a piece of UTF-8, one byte, nothing if it is special."""
+        return self._bytes[symbol] if symbol < len(self._bytes) else extra[symbol - len(self._bytes)]
+
+    def symbol(self, piece: bytes) -> int | None:
+        """The one symbol that text which is just `piece` is written with, if there is one: what was learned comes
+        before bytes. (Subwords are looked up as they are, without the blank that `encode` puts before a text.)
+        """
+        found = self._symbols.get(piece)
+        byte = FIRST + piece[0] if len(piece) == 1 and not self.vocabulary.closed else None
+        return byte if found is None else found
+
+    @cached_property
+    def _symbols(self) -> dict[bytes, int]:
+        offset = self.vocabulary.offset
+        return {piece: symbol for symbol, piece in enumerate(self._bytes[offset:], offset)}
+
+    def _joined(self, ids: Sequence[int], table: Sequence[bytes]) -> str:
+        text = b"".join([table[symbol] for symbol in ids]).decode("utf-8", "replace")
         return unlead(text) if self.units in ("bpe", "unigram") else text
 
-    def _words(self, ids: Sequence[int]) -> str:
+    def _words(self, ids: Sequence[int], table: Sequence[bytes]) -> str:
         """Words and spelled words with one blank between them."""
         parts: list[bytes] = []
         spelled = False  # whether a word is being spelled
@@ -191,17 +221,17 @@ class TextCodec:
             byte = symbol < self.vocabulary.offset and not self.vocabulary.closed
             if parts and not (byte and spelled):
                 parts.append(b" ")
-            parts.append(self._bytes[symbol])
+            parts.append(table[symbol])
             spelled = byte
         text = b"".join(parts).decode("utf-8", "replace").replace("\n", " ")
         return " ".join(filter(None, text.split(" ")))
 
-    def _readable(self, symbol: int) -> str:
+    def _readable(self, symbol: int, extra: Sequence[bytes]) -> str:
         if symbol < FIRST:
             return SPECIALS[symbol]
         if symbol < self.vocabulary.offset:
             return _UNKNOWN if self.vocabulary.closed else f"<0x{symbol - FIRST:02X}>"
-        piece = self.vocabulary.pieces[symbol - self.vocabulary.offset]
+        piece = self.piece(symbol, extra).decode("utf-8", "replace")
         return piece.replace(" ", "▁") if self.units in ("bpe", "unigram", "char") else piece
 
     # -------------------------------------------------------------- storage

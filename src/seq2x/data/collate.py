@@ -13,8 +13,9 @@ from seq2x.types import EOS, PAD, Batch, Padded
 
 __all__ = ["Resample", "collate", "pad"]
 
-Resample: TypeAlias = Callable[[str, str, int], tuple[list[int], list[int]]]
-"""(raw source, raw target, row) -> another segmentation of both, without `</s>` (BPE-dropout)."""
+Resample: TypeAlias = Callable[[str, str, int], tuple[list[int], list[int], list[int] | None]]
+"""(raw source, raw target, row) -> another segmentation of both, without `</s>` (BPE-dropout), and for models that copy
+the target symbol of each source symbol."""
 
 _Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 
@@ -29,9 +30,15 @@ def collate(store: Store, rows: npt.ArrayLike, resample: Resample | None = None)
     if resample is None:
         source = _gather(store.source_ids, store.source_ends, store.source_lengths, chosen)
         target = _gather(store.target_ids, store.target_ends, store.target_lengths, chosen)
-        return Batch(source, target, chosen, {} if store.link_ids is None else {"links": _links(store, chosen)})
-    pairs = [resample(*store.texts(int(row)), int(row)) for row in chosen]
-    return Batch(pad([[*source, EOS] for source, _ in pairs]), pad([[*target, EOS] for _, target in pairs]), chosen)
+        extras = {} if store.link_ids is None else {"links": _links(store, chosen)}
+        if store.copy_ids is None:
+            return Batch(source, target, chosen, extras)
+        copies = _gather(store.copy_ids, store.source_ends, store.source_lengths, chosen)
+        return Batch(source, target, chosen, extras, copy_ids=copies.values)
+    cut = [resample(*store.texts(int(row)), int(row)) for row in chosen]
+    source, target = pad([[*source, EOS] for source, _, _ in cut]), pad([[*target, EOS] for _, target, _ in cut])
+    ids = [[*copied, EOS] for *_, copied in cut if copied is not None]
+    return Batch(source, target, chosen, copy_ids=pad(ids).values if ids else None)
 
 
 def _links(store: Store, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

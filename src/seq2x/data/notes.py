@@ -23,9 +23,10 @@ _TEXTS = {
     "header": "header row, not read as data",
     "source_too_long": "source above max_source_length, set aside",
     "target_too_long": "target above max_target_length, set aside",
+    "cannot_copy": "target with a symbol that its source does not hold, which a pointer cannot write, set aside",
 }
 
-LOST = ("bad_utf8", "empty_source", "empty_target", "source_too_long", "target_too_long")
+LOST = ("bad_utf8", "empty_source", "empty_target", "source_too_long", "target_too_long", "cannot_copy")
 """Kinds of which each is a pair that is not used; a blank line is none."""
 
 

@@ -4,9 +4,11 @@
     T.source.ids           int32 symbols of all sources, each closed by `</s>`; T is a tag of this version
     T.source.ends          int64: row r is ids[ends[r-1]:ends[r]]
     T.target.ids/.ends     the same of the targets
+    T.copies.ids           for models that copy, beside source.ids: the target symbol of each (`seq2x.codecs.copying`)
     T.text, T.text.ends    UTF-8: source and target of each row, one behind the other; two ends a row
     T.lines                int64: the line of each row in its file
-    T.set_aside            line, source symbols, target symbols of each example above the limits (TAB between)
+    T.set_aside            line, source symbols, target symbols of each example above the limits (TAB between), and why
+                           where it is not for its length
     T.links.ids/.ends      only where alignments are given: int32 target symbol, source symbol of each link of a row
 
 Numbers are little-endian. Memory stays flat while writing and reading: a corpus may be larger than memory. An example
@@ -28,6 +30,7 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from seq2x.codecs.copying import Copied, Copies
 from seq2x.data.links import parse_links, symbol_links
 from seq2x.data.notes import Notes
 from seq2x.data.portions import portions
@@ -44,6 +47,8 @@ _AGAIN = "train with --restart prepares it anew"
 _MANIFEST = "store.json"
 _PARTS = ("source.ids", "source.ends", "target.ids", "target.ends", "text", "text.ends", "lines", "set_aside")
 _LINKS = ("links.ids", "links.ends")
+_COPIES = "copies.ids"  # a part of what models that copy learn from
+_ONLY_COPIES = "cannot_copy"
 _VERIFY = 512 << 20  # bytes up to which sums are checked on opening (half a second); above, only sizes are
 _Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 _Int32: TypeAlias = npt.NDArray[np.int32]
@@ -70,6 +75,7 @@ class Store:
     target_size: int
     link_ids: _Ints | None = None
     link_ends: _Ints | None = None
+    copy_ids: _Ints | None = None
 
     def __len__(self) -> int:
         return len(self.source_lengths)
@@ -105,8 +111,8 @@ class Store:
     def note_set_aside(self, notes: Notes, name: str, max_source_length: int) -> None:
         """Adds to `notes` what was set aside when this was written, under `name`: no file is kept."""
         for row in bytes(self.aside).splitlines():
-            line, source, _ = map(int, row.split(b"\t"))
-            notes.add(_reason(source, max_source_length), name, line)
+            line, source, _, *why = row.split(b"\t")
+            notes.add(why[0].decode() if why else _reason(int(source), max_source_length), name, int(line))
 
 
 # ------------------------------------------------------------------ fingerprints
@@ -149,24 +155,33 @@ def write_store(
     notes: Notes | None = None,
     name: str = "data",
     alignment: str = "",
+    copies: Copies | None = None,
+    only_copies: bool = False,
 ) -> Store:
     """Tokenises `examples` into `folder` and opens the result.
 
     An example with more symbols than a limit, `</s>` not counted, is set aside: counted, listed, noted by its file and
     line (under `name`, where it is from no file). `alignment`: the name of the extra in which every example has the
-    links of its words (see `seq2x.data.links`), which are kept as links of symbols. Whoever looks during the writing,
-    or after a crash, finds the former store or none. Raises DataError if no row is left or links are none,
-    StorageError if the disk refuses.
+    links of its words (see `seq2x.data.links`), which are kept as links of symbols. With `copies`, for a model that
+    copies, targets are written with what only their source has; with `only_copies` what its source does not hold at all
+    is set aside, too. Whoever looks during the writing, or after a crash, finds the former store or none. Raises
+    DataError if no row is left or links are none, StorageError if the disk refuses.
     """
     notes = Notes() if notes is None else notes
     linked = _Linked(source_codec, target_codec, alignment, name) if alignment else None
-    writer = _Writer(folder, notes, name, max_source_length, max_target_length, linked)
+    limits = max_source_length, max_target_length
+    writer = _Writer(folder, notes, name, limits, linked, copies, only_copies)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             writer.open(stack)
             for some in portions(examples):
-                writer.add(some, _encode(source_codec, [e.source for e in some]), _encode_targets(target_codec, some))
+                sources = _encode(source_codec, [e.source for e in some])
+                if copies is None:
+                    writer.add(some, sources, _encode_targets(target_codec, some))
+                else:
+                    copied = [copies(e.source, symbols) for e, symbols in zip(some, sources, strict=True)]
+                    writer.add(some, sources, _written(copies, some, copied), [one.ids for one in copied])
             if not writer.rows:
                 places = [place for kind in notes.places.values() for place in kind]
                 raise DataError(places[0][0] if places else name, "no examples left", todo=notes.summary())
@@ -192,18 +207,32 @@ def _encode_targets(codec: Codec, examples: Sequence[Example]) -> list[list[list
     return [list(islice(flat, len(example.targets))) for example in examples]
 
 
+def _written(copies: Copies, examples: Sequence[Example], copied: Sequence[Copied]) -> list[list[list[int]]]:
+    """As `_encode_targets`, with the numbers of what only the source has."""
+    numbers = [copies.more(one) for one in copied]
+    return [[copies.target.encode(text, more) for text in e.targets] for e, more in zip(examples, numbers, strict=True)]
+
+
 class _Writer:
     """The files of a store while they grow; each chunk of examples is appended and forgotten."""
 
     def __init__(
-        self, folder: Path, notes: Notes, name: str, max_source: int, max_target: int, linked: _Linked | None
+        self,
+        folder: Path,
+        notes: Notes,
+        name: str,
+        limits: tuple[int, int],
+        linked: _Linked | None,
+        copies: Copies | None,
+        only_copies: bool,
     ) -> None:
         self.folder, self.notes, self.name = folder, notes, name
-        self.limits = (max_source, max_target)
+        self.limits, self.only_copies = limits, only_copies
+        self.parts: tuple[str, ...] = _PARTS if copies is None else (*_PARTS, _COPIES)
         self.tag = os.urandom(8).hex()
         self.rows = self.set_aside = self.bytes_written = 0
         self.linked = linked
-        self.parts = _PARTS if linked is None else (*_PARTS, *_LINKS)
+        self.parts += () if linked is None else _LINKS
         self.ends = {"source.ids": 0, "target.ids": 0, "text": 0, "links.ids": 0}
         self.sums = {part: hashlib.sha256() for part in self.parts}
         self.sizes = dict.fromkeys(self.parts, 0)
@@ -216,25 +245,39 @@ class _Writer:
         for part in self.parts:
             self.files[part] = stack.enter_context(self.path(part).open("xb"))
 
-    def add(self, examples: Sequence[Example], sources: list[list[int]], targets: list[list[list[int]]]) -> None:
-        """Appends the rows of some examples."""
+    def add(
+        self,
+        examples: Sequence[Example],
+        sources: list[list[int]],
+        targets: list[list[list[int]]],
+        copied: list[list[int]] | None = None,
+    ) -> None:
+        """Appends the rows of some examples; `copied`: what copying each source symbol means."""
         kept_sources: list[list[int]] = []
+        kept_copies: list[list[int]] = []
         kept_targets: list[list[int]] = []
         texts: list[bytes] = []
         lines: list[int] = []
         links: list[list[int]] = []
-        for example, source, several in zip(examples, sources, targets, strict=True):
+        for number, (example, source, several) in enumerate(zip(examples, sources, targets, strict=True)):
+            ids = None if copied is None else copied[number]
             for text, target in zip(example.targets, several, strict=True):
                 if len(source) > self.limits[0] or len(target) > self.limits[1]:
-                    self._set_aside(example, len(source), len(target))
+                    self._set_aside(example, len(source), len(target), _reason(len(source), self.limits[0]))
+                    continue
+                if ids is not None and self.only_copies and not set(target).issubset(ids):
+                    self._set_aside(example, len(source), len(target), _ONLY_COPIES)
                     continue
                 kept_sources.append(source)
+                kept_copies += [] if ids is None else [ids]
                 kept_targets.append(target)
                 texts += (example.source.encode(), text.encode())
                 lines.append(example.line)
                 if self.linked is not None:
                     links.append(self.linked.flat(example, source, target))
         self._append_ids("source", kept_sources)
+        if copied is not None:
+            self._append(_COPIES, _closed(kept_copies).tobytes())
         self._append_ids("target", kept_targets)
         self._append("text", b"".join(texts))
         self._append_ends("text", [len(text) for text in texts])
@@ -244,14 +287,14 @@ class _Writer:
             self._append_ends("links.ids", [len(row) for row in links])
         self.rows += len(lines)
 
-    def _set_aside(self, example: Example, source: int, target: int) -> None:
+    def _set_aside(self, example: Example, source: int, target: int, reason: str) -> None:
         self.set_aside += 1
-        self._append("set_aside", f"{example.line}\t{source}\t{target}\n".encode())
-        self.notes.add(_reason(source, self.limits[0]), example.file or self.name, example.line)
+        why = f"\t{reason}" if reason == _ONLY_COPIES else ""
+        self._append("set_aside", f"{example.line}\t{source}\t{target}{why}\n".encode())
+        self.notes.add(reason, example.file or self.name, example.line)
 
     def _append_ids(self, side: str, rows: list[list[int]]) -> None:
-        flat = np.fromiter((symbol for row in rows for symbol in (*row, EOS)), "<i4")
-        self._append(f"{side}.ids", flat.tobytes())
+        self._append(f"{side}.ids", _closed(rows).tobytes())
         self._append_ends(f"{side}.ids", [len(row) + 1 for row in rows])
 
     def _append_ends(self, part: str, lengths: list[int]) -> None:
@@ -314,14 +357,19 @@ class _Linked:
         return [number for pair in pairs for number in pair]
 
 
+def _closed(rows: list[list[int]]) -> npt.NDArray[Any]:
+    """Rows of symbols, one behind the other, each closed by `</s>`."""
+    return np.fromiter((symbol for row in rows for symbol in (*row, EOS)), "<i4")
+
+
 def _reason(source: int, limit: int) -> str:
-    """Why a pair with `source` symbols is set aside."""
+    """Why a too long pair with `source` symbols is set aside."""
     return "source_too_long" if source > limit else "target_too_long"
 
 
 def _is_part(name: str) -> bool:
     tag, _, part = name.partition(".")
-    return len(tag) == 16 and part in (*_PARTS, *_LINKS, "json")
+    return len(tag) == 16 and part in (*_PARTS, *_LINKS, _COPIES, "json")
 
 
 # ------------------------------------------------------------------ reading
@@ -340,7 +388,7 @@ def open_store(folder: Path, key: str | None = None) -> Store:
         raise FolderError(str(folder), "no prepared data here", _MANIFEST, _AGAIN) from error
     try:
         tag, rows, files = str(about["tag"]), int(about["rows"]), dict(about["files"])
-        parts = (*_PARTS, *_LINKS) if _LINKS[0] in files else _PARTS
+        parts = (*_PARTS, *(part for part in (*_LINKS, _COPIES) if part in files))
         sizes = {part: int(files[part]["size"]) for part in parts}
         numbers = [int(about[name]) for name in ("set_aside", "source_size", "target_size")]
         version, found = about["format"], str(about["key"])
@@ -352,7 +400,7 @@ def open_store(folder: Path, key: str | None = None) -> Store:
         raise FolderError(str(folder), "prepared from other data or settings", todo=_AGAIN)
     if not _is_part(f"{tag}.text"):
         raise FolderError(str(path), "not the description of prepared data", todo=_AGAIN)
-    maps = {part: _map(folder / f"{tag}.{part}", sizes[part], part) for part in parts}
+    maps = {part: _map(folder / f"{tag}.{part}", size, part) for part, size in sizes.items()}
     if sum(sizes.values()) <= _VERIFY:
         for part, data in maps.items():
             if hashlib.sha256(data.data).hexdigest() != files[part].get("sha256"):
@@ -387,9 +435,13 @@ def _assemble(folder: Path, key: str, rows: int, maps: dict[str, npt.NDArray[Any
         ascending = len(link_ends) == rows and (np.diff(link_ends, prepend=0) >= 0).all()
         if not ascending or int(link_ends[-1]) != len(link_ids) or (np.asarray(link_ends) % 2).any():
             raise FolderError(str(folder), "links and rows do not fit together", todo=_AGAIN)
+    (set_aside, source_size, target_size), copy_ids = numbers, maps.get(_COPIES)
+    if copy_ids is not None and len(copy_ids) != len(maps["source.ids"]):
+        raise FolderError(str(folder), "sources and what is copied of them do not fit together", todo=_AGAIN)
     return Store(
         folder, key,
         maps["source.ids"], maps["source.ends"], lengths["source"],
         maps["target.ids"], maps["target.ends"], lengths["target"],
-        maps["text"], maps["text.ends"], maps["lines"], maps["set_aside"], *numbers, link_ids, link_ends,
+        maps["text"], maps["text.ends"], maps["lines"], maps["set_aside"],
+        set_aside, source_size, target_size, link_ids, link_ends, copy_ids,
     )  # fmt: skip

@@ -11,7 +11,7 @@ import torch
 
 from seq2x.errors import UsageError
 from seq2x.models import EncoderDecoder
-from seq2x.types import Decoder, Padded
+from seq2x.types import Array, Decoder, Padded
 
 __all__ = ["Chosen", "Engine", "choose"]
 
@@ -19,8 +19,8 @@ __all__ = ["Chosen", "Engine", "choose"]
 class Engine(Decoder, Protocol):
     """A decoder that reads its own sources."""
 
-    def encode(self, source: Padded) -> Any:
-        """The memory that `start` takes."""
+    def encode(self, source: Padded, copy_ids: Array | None = None) -> Any:
+        """The memory that `start` takes; `copy_ids` of a model that copies."""
         ...
 
 

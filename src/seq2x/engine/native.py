@@ -92,8 +92,10 @@ class NativeModel:
         self.size = int(decoder.output.outputs)
         self._encoder, self._decoder = ctypes.byref(packed.encoder), ctypes.byref(decoder)
 
-    def encode(self, source: Padded) -> NativeMemory:
-        """Read `source.values` `[B,S]`, of which `source.lengths` `[B]` count. Raises `MemoryError`."""
+    def encode(self, source: Padded, copy_ids: Array | None = None) -> NativeMemory:
+        """Read `source.values` `[B,S]`, of which `source.lengths` `[B]` count. Nothing is copied here. Raises
+        `MemoryError`.
+        """
         values, lengths = (np.ascontiguousarray(to_numpy(part), np.int64) for part in source)
         if len(lengths) == 0 or values.ndim != 2 or len(values) != len(lengths) or not (lengths > 0).all():
             raise ValueError(f"sources {values.shape} with lengths {lengths.tolist()[:8]}")

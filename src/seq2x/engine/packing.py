@@ -14,6 +14,7 @@ from seq2x.models.encoder_decoder import EncoderDecoder
 from seq2x.models.transformer_decoder import TransformerDecoder
 from seq2x.models.transformer_encoder import TransformerEncoder
 from seq2x.nn.norms import BatchNorm, LayerNorm, RMSNorm
+from seq2x.nn.outputs import VocabularyOutput
 from seq2x.nn.positions import Rotary
 from seq2x.nn.transformer import DecoderLayer, EncoderLayer
 
@@ -32,6 +33,8 @@ def suits(model: EncoderDecoder) -> str:
     encoder, decoder = model.encoder, model.decoder
     if not isinstance(encoder, TransformerEncoder) or not isinstance(decoder, TransformerDecoder):
         return "it has Transformers only"
+    if not isinstance(model.output, VocabularyOutput):
+        return "it does not copy"
     weights = list(model.parameters())
     if any(weight.device.type != "cpu" for weight in weights):
         return "it runs on processors only"
@@ -52,6 +55,7 @@ class Packed:
         self.model = model
         self.encoder = self._stack(model.encoder)
         self.decoder = self._stack(model.decoder)
+        assert isinstance(model.output, VocabularyOutput)  # `suits` has looked
         self.decoder.output = self._linear(model.output.weight, model.output.bias)
 
     def reach(self, source: int = 0, target: int = 0) -> None:

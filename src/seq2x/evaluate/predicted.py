@@ -11,7 +11,7 @@ from seq2x.settings import Settings
 from seq2x.types import EOS, SPECIALS, Example
 
 if TYPE_CHECKING:
-    from seq2x.codecs.text import TextCodec
+    from seq2x.tasks.generate import Generate
 
 __all__ = ["Given", "predicted"]
 
@@ -25,10 +25,10 @@ class Given(NamedTuple):
     ids: list[int]
 
 
-def predicted(path: str | os.PathLike[str], codec: TextCodec, how: Settings) -> tuple[list[Given], list[str]] | None:
+def predicted(path: str | os.PathLike[str], task: Generate, how: Settings) -> tuple[list[Given], list[str]] | None:
     """(the outputs, what was noticed) of a file that `predict --json` wrote; None if its first record is another's.
 
-    A text that `codec` would cut into other symbols is counted. Raises `DataError` with `file:line`.
+    A text that `task` would cut into other symbols is counted. Raises `DataError` with `file:line`.
     """
     from seq2x.data import Notes, iter_lines
     from seq2x.data.lines import display
@@ -41,8 +41,9 @@ def predicted(path: str | os.PathLike[str], codec: TextCodec, how: Settings) -> 
         record = _record(text, f"{name}:{line}", first=not found)
         if record is None:
             return None
-        ids = _ids(record, codec.size, f"{name}:{line}")
-        otherwise += ids != codec.encode(record["text"])
+        cut, size = task.symbols(record["source"], record["text"])
+        ids = _ids(record, size, f"{name}:{line}")
+        otherwise += ids != cut
         ended = [EOS] * (record["stopped"] == "end")
         found.append(Given(Example(record["source"], (record["text"],), line, file=name), [*ids, *ended]))
     if not found:

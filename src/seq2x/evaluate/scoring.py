@@ -64,16 +64,16 @@ def score(run: Run, path: Paths, *, ensemble: Runs = (), **settings: Any) -> Sco
 
 def _given(predictor: Predictor, path: Paths, data: Mapping[str, Any]) -> tuple[list[Given], list[str]]:
     """(what is to be scored, what was noticed)."""
-    codec = predictor.task.target_codec
+    task = predictor.task
     how = reading(predictor, {**data, "references": "each"})
     files = several(path)
-    own = predicted(files[0], codec, how) if _may_be_predicted(files, data, how) else None
+    own = predicted(files[0], task, how) if _may_be_predicted(files, data, how) else None
     if own is not None:
         return own
     found, notes = pairs(path, how)
     notes += own_columns(predictor, data)
     given = [
-        Given(replace(example, targets=(target,)), [*codec.encode(target), EOS])
+        Given(replace(example, targets=(target,)), [*task.symbols(example.source, target)[0], EOS])
         for example in found
         for target in example.targets
     ]

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from seq2x.nn.copying import CopyingOutput, Pointer, PointerGenerator
 from seq2x.nn.embedding import Embedding
 from seq2x.nn.initial import SMALL
 from seq2x.nn.outputs import VocabularyOutput
@@ -66,9 +67,18 @@ def build(shape: ModelShape) -> EncoderDecoder:
     scale, spread = {"transformer": (root, SMALL), "conv": (1.0, START * root)}.get(shape.kind, (root, 1.0))
     source = Embedding(shape.source_size, width, scale, None, spread)
     target = Embedding(shape.target_size, width, scale, source if shape.tied == "all" else None, spread)
-    output = VocabularyOutput(shape.width, shape.target_size, None if shape.tied == "none" else target)
     decoder = CoupledDecoder if shape.decoder == "coupled" else DECODERS[shape.kind]
-    return EncoderDecoder(ENCODERS[shape.kind](shape, source), decoder(shape, target), output)
+    return EncoderDecoder(ENCODERS[shape.kind](shape, source), decoder(shape, target), _output(shape, target))
+
+
+def _output(shape: ModelShape, target: Embedding) -> VocabularyOutput | CopyingOutput:
+    """From hidden states to symbols: a vocabulary, the source, or both."""
+    if shape.copy == "pointer":
+        return Pointer(shape.target_size, shape.width, shape.memory_width)
+    vocabulary = VocabularyOutput(shape.width, shape.target_size, None if shape.tied == "none" else target)
+    if shape.copy == "none":
+        return vocabulary
+    return PointerGenerator(vocabulary, target, shape.width, shape.memory_width)
 
 
 def expected_tensors(shape: ModelShape) -> dict[str, tuple[int, ...]]:

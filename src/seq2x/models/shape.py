@@ -37,6 +37,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "context_join": ("concat", "sum", "gate"),
     "output_from": ("state", "all"),
     "decoder": ("standard", "coupled"),
+    "copy": ("none", "generator", "pointer"),
 }
 _RANGES: Mapping[str, tuple[int, int]] = {
     "encoder_layers": (1, 1000),
@@ -68,6 +69,7 @@ _LATER: Mapping[str, JSON] = {
     "context_join": "concat",
     "decoder": "standard",
     "kernel_width": 3,
+    "copy": "none",
 }
 """What the first runs do not name, and what it was then."""
 
@@ -114,13 +116,19 @@ class ModelShape:
     context_join: Literal["concat", "sum", "gate"] = "concat"
     decoder: Literal["standard", "coupled"] = "standard"
     kernel_width: int = 3
+    copy: Literal["none", "generator", "pointer"] = "none"
     max_source_length: int = 512
     max_target_length: int = 512
 
     @property
     def attends(self) -> bool:
         """Whether the decoder has attention over its source."""
-        return self.kind == "transformer" or self.context == "attention"
+        return self.kind in ("transformer", "conv") or self.copy == "pointer" or self.context == "attention"
+
+    @property
+    def memory_width(self) -> int:
+        """M, the width of the encoder's states."""
+        return self.width * (2 if self.kind in ("gru", "lstm", "rnn") and self.bidirectional else 1)
 
     def context_uses(self) -> frozenset[str]:
         """Where a recurrent decoder takes its context: some of "state", "first", "every"."""
@@ -198,7 +206,7 @@ def _problems(shape: ModelShape) -> Iterator[_Problem]:
 
 def _conflicts(shape: ModelShape) -> Iterator[_Problem]:
     """Values that are fine alone but not together."""
-    if shape.kind != "transformer" and shape.context == "attention":
+    if shape.kind in ("gru", "lstm", "rnn") and shape.context == "attention":
         yield from _conflicts_of_attention(shape)
     if shape.kind == "transformer":
         if shape.width % shape.heads:
@@ -222,6 +230,9 @@ def _conflicts(shape: ModelShape) -> Iterator[_Problem]:
             yield _Problem("decoder", f'"coupled" with kind "{shape.kind}"', "gru, lstm or rnn: it is two such cells")
         elif shape.decoder_layers != 1:
             yield _Problem("decoder_layers", f"{shape.decoder_layers}", "1: a coupled decoder is two cells, one layer")
+    if shape.copy == "generator" and not shape.attends:
+        found = f'"generator" with context "{shape.context}", which has no attention to copy by'
+        yield _Problem("copy", found, "context = attention, or copy = pointer")
     if shape.tied == "all" and shape.source_size != shape.target_size:
         yield _Problem(
             "tied", f'"all" with {shape.source_size} source and {shape.target_size} target symbols', "one vocabulary"
@@ -291,6 +302,7 @@ def shape_of(settings: Settings, source_size: int, target_size: int, joint: bool
         context_join=settings.context_join,
         decoder=settings.decoder,
         kernel_width=settings.kernel_width,
+        copy=settings.copy,
         max_source_length=settings.max_source_length,
         max_target_length=settings.max_target_length,
     )
@@ -308,6 +320,10 @@ def parameters(shape: ModelShape) -> int:
     if shape.tied != "all":
         embeddings += shape.target_size * shape.embedding_width
     output = shape.target_size + (shape.target_size * shape.width if shape.tied == "none" else 0)
+    if shape.copy == "generator":
+        output += shape.memory_width + shape.width + shape.embedding_width + 1
+    elif shape.copy == "pointer":
+        output = shape.width * (shape.width + shape.memory_width + 2)
     bodies = {"transformer": _transformer_parameters, "conv": _convolutional_parameters}
     return embeddings + output + bodies.get(shape.kind, _recurrent_parameters)(shape)
 

@@ -72,7 +72,9 @@ class TransformerState:
 class TransformerDecoder(nn.Module):
     """`decoder_layers` layers over embedded symbols and an encoder's memory (Vaswani et al. 2017, section 3.1).
 
-    The attention it shows is the mean over the heads of its last layer.
+    The attention it shows is the mean over the heads of its last layer. A pointer-generator copies by the first of
+    these heads, and that is what is shown: one head can be sharp while the others look elsewhere, their mean only where
+    all of them agree.
     """
 
     def __init__(self, shape: ModelShape, embedding: Embedding) -> None:
@@ -82,6 +84,8 @@ class TransformerDecoder(nn.Module):
         self.positions, rotary = positions(shape, shape.max_target_length, "target")
         layers = range(1, shape.decoder_layers + 1)
         self.layers = nn.ModuleList(DecoderLayer(layer_shape(shape), depth, rotary) for depth in layers)
+        if shape.copy == "generator":
+            cast(DecoderLayer, self.layers[-1]).cross.shown = 0
         self.norm = norm(shape.norm, shape.width) if shape.norm_position == "pre" else None
 
     def forward(self, memory: Memory, inputs: Tensor, want: Want = NOTHING) -> tuple[Tensor, Tensor | None]:

@@ -57,6 +57,7 @@ def attend(
 ) -> tuple[Tensor, Tensor | None]:
     """softmax(Q K^T / sqrt(d)) V: (`[B, H, Q, d]`, weights `[B, H, Q, S]` in fp32 or better if wanted).
 
+    The weights are those before dropout, which sum to one.
     `causal`: query i sees keys 0..i. Torch's fused kernel does the work where it is the fastest; it is not where
     weights are wanted or dropped (it has none), nor for bf16 on a CPU (its backward pass takes ten times ours).
     """
@@ -72,9 +73,10 @@ def attend(
     if mask is not None:
         scores = scores.masked_fill(~mask, -math.inf)
     weights = torch.softmax(scores, -1)
+    kept = weights
     if dropout:
-        weights = weights * keep_mask(weights.shape, dropout, weights.device, weights.dtype)
-    return weights @ values, (weights.float() if weights.dtype == torch.bfloat16 else weights) if want_weights else None
+        kept = weights * keep_mask(weights.shape, dropout, weights.device, weights.dtype)
+    return kept @ values, (weights.float() if weights.dtype == torch.bfloat16 else weights) if want_weights else None
 
 
 class Past(NamedTuple):
@@ -134,8 +136,11 @@ class SelfAttention(nn.Module):
 class CrossAttention(nn.Module):
     """Positions of a sequence, or beams of a search, look at a memory.
 
-    Beams are queries: `[B, K, D]` against `[B, S]` is the same call as `[B, T, D]` in training.
+    Beams are queries: `[B, K, D]` against `[B, S]` is the same call as `[B, T, D]` in training. What it shows are the
+    weights of the head `shown`, or the mean of all.
     """
+
+    shown: int | None = None
 
     def __init__(self, width: int, heads: int, dropout: float = 0.0, depth: int = 1) -> None:
         super().__init__()
@@ -152,11 +157,13 @@ class CrossAttention(nn.Module):
     def forward(
         self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None, want_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """`x` `[B, Q, D]` over a remembered memory -> (`[B, Q, D]`, weights `[B, Q, S]`, the mean of all heads)."""
+        """`x` `[B, Q, D]` over a remembered memory -> (`[B, Q, D]`, the weights it shows `[B, Q, S]` if wanted)."""
         (queries,) = _split(linear(x, self.query, self.query_bias), 1, self.heads)
         dropout = self.dropout if self.training else 0.0
         context, weights = attend(queries, keys, values, mask, False, dropout, want_weights)
-        return linear(_merge(context), self.out, self.out_bias), None if weights is None else weights.mean(1)
+        if weights is not None:
+            weights = weights.mean(1) if self.shown is None else weights[:, self.shown].contiguous()
+        return linear(_merge(context), self.out, self.out_bias), weights
 
 
 def _weights(parts: int, width: int, depth: int = 1) -> tuple[nn.Parameter, nn.Parameter]:

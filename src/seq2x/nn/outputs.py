@@ -78,9 +78,15 @@ class VocabularyAnswer:
 
     def mean(self) -> Tensor:
         """The mean over the vocabulary of log p: `h . mean(W) + mean(b) - lse`, one dot product per row."""
+        shape = self.hidden.shape[:-1]
+        return self.of_and_mean(torch.zeros(shape, dtype=torch.int64, device=self.hidden.device))[1]
+
+    def of_and_mean(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """`of` and `mean`, for the logits of one."""
         rows = self._rows()
-        _, normaliser = _picked(rows, self.weight, self.bias, rows.new_zeros(len(rows), dtype=torch.int64))
-        return (rows @ self.weight.mean(0) + self.bias.mean() - normaliser).view(self.hidden.shape[:-1])
+        picked, normaliser = _picked(rows, self.weight, self.bias, ids.reshape(-1))
+        mean = rows @ self.weight.mean(0) + self.bias.mean() - normaliser
+        return (picked - normaliser).view(ids.shape), mean.view(ids.shape)
 
     def loss(self, ids: Tensor, smoothing: float = 0.0, weights: Tensor | None = None) -> Tensor:
         """The scalar sum over rows of the smoothed negative log-likelihood; see `losses`."""

@@ -89,6 +89,14 @@ def _model_rule(s: Settings) -> str:
     uses = s.context_use.split("+")
     if len(set(uses)) < len(uses) or not set(uses) <= set(_CONTEXT_USES):
         return f'context_use = "{s.context_use}"; expected some of {", ".join(_CONTEXT_USES)}, joined by +, each once'
+    if s.copy == "generator" and s.model in ("gru", "lstm", "rnn") and s.context != "attention":
+        found = f'copy = "generator" and context = "{s.context}"; a pointer-generator copies by attention'
+        return f'{found}: context = "attention", or copy = "pointer", which has its own'
+    if s.copy == "pointer" and s.subword_dropout:
+        found = (
+            f'copy = "pointer" and subword_dropout = {s.subword_dropout:g}; a target cut by other draws than its source'
+        )
+        return f"{found} cannot be pointed at"
     if (parameters := _parameters(s)) > _MOST_PARAMETERS:
         return (
             f"layers, width, feedforward and vocab_size ask for about {parameters:.1g} parameters; choose smaller ones"
@@ -173,7 +181,8 @@ def without_effect(settings: Settings, given: Collection[str]) -> list[str]:
     for name in _IDLE.get(settings.model, ()):
         found[name] = f'model = "{settings.model}"; it is for {_for_whom(name)}'
     if recurrent and settings.context != "attention":
-        found |= dict.fromkeys(_OF_ATTENTION, f'context = "{settings.context}"; there is no attention')
+        idle = _OF_ATTENTION if settings.copy != "pointer" else _RECURRENT_ATTENTION
+        found |= dict.fromkeys(idle, f'context = "{settings.context}"; there is no attention')
     elif recurrent and "every" in settings.context_use and (settings.decoder_layers or settings.layers) == 1:
         found["context_use"] = 'one decoder layer: with attention "every" is for the layers above the first'
     if recurrent and settings.context != "attention" and settings.output_from == "state":
@@ -226,6 +235,8 @@ def _idle_text(s: Settings) -> dict[str, str]:
 
 def _idle_training(s: Settings) -> dict[str, str]:
     found = {}
+    if s.copy == "pointer":
+        found["label_smoothing"] = 'copy = "pointer"; there is no vocabulary to spread it over'
     if s.encoder_layers is not None and s.decoder_layers is not None:
         found["layers"] = "both encoder_layers and decoder_layers given"
     if s.valid is not None:

@@ -166,6 +166,13 @@ class Settings:
     )
     input_feeding: bool = _setting(False, "model", "the last attention vector joins the next input (Luong et al. 2015)")
 
+    copy: Literal["none", "generator", "pointer"] = _setting(
+        "none",
+        "model",
+        "outputs from the source itself: generator copies or generates (See et al. 2017), pointer only copies "
+        "(Vinyals et al. 2015)",
+    )
+
     # --- training
     seed: _Zero = _setting(1, "training", "every draw follows from it")
     max_steps: _Count | None = _setting(None, "training", "updates at most", harmless=True)

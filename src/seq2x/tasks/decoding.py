@@ -12,7 +12,7 @@ from seq2x.engine import Engine
 from seq2x.errors import Seq2xError, UsageError
 from seq2x.search import Ensemble, Rules, Sampling, limits, sample, search
 from seq2x.settings import Settings
-from seq2x.tasks.reading import Source, padded
+from seq2x.tasks.reading import Source, copy_ids, padded
 from seq2x.types import Alternative, Decoder, Hypotheses, Prediction, Want
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def decode(
             raise
         raise error.at(_place(batch[error.row]), batch[error.row].row) from error
     codec = members[0].target_codec
-    return [_prediction(found, row, one.source.truncated, settings, codec) for row, one in enumerate(batch)]
+    return [_prediction(found, row, one.source, settings, codec) for row, one in enumerate(batch)]
 
 
 def most_symbols(members: Iterable[Generate]) -> int | None:
@@ -111,10 +111,10 @@ def _limits(
 
 def _together(members: Sequence[Generate], engines: Sequence[Engine], sources: Sequence[Source]) -> tuple[Decoder, Any]:
     """The decoder that search drives, and its memory: one model alone, or all as one, each with its own symbols."""
-    memories = [
-        engine.encode(padded([source.ids[number] for source in sources], member.device))
-        for number, (member, engine) in enumerate(zip(members, engines, strict=True))
-    ]
+    memories = []
+    for number, (member, engine) in enumerate(zip(members, engines, strict=True)):
+        symbols = padded([source.ids[number] for source in sources], member.device)
+        memories.append(engine.encode(symbols, copy_ids(sources, member.device)))
     return (engines[0], memories[0]) if len(members) == 1 else (Ensemble(engines), memories)
 
 
@@ -149,12 +149,12 @@ def _rules(settings: Settings, forbidden: tuple[int, ...]) -> Rules:
 # ------------------------------------------------------------------ symbols -> text
 
 
-def _prediction(found: Hypotheses, row: int, truncated: bool, settings: Settings, codec: TextCodec) -> Prediction:
+def _prediction(found: Hypotheses, row: int, source: Source, settings: Settings, codec: TextCodec) -> Prediction:
     """Row `row` of `found`, without hypotheses that do not exist."""
     ranks = [rank for rank in range(found.tokens.shape[1]) if found.stopped[row, rank] >= 0]
     if not ranks:  # nothing was allowed even at the start
         return Prediction("", stopped="length", truncated=True)
-    best = _distinct(found, row, ranks, settings, codec)
+    best = _distinct(found, row, ranks, source.extra, settings, codec)
     first = best[0]
     attention = None if found.attention is None else found.attention[row, ranks[0], : found.lengths[row, ranks[0]]]
     return Prediction(
@@ -165,19 +165,19 @@ def _prediction(found: Hypotheses, row: int, truncated: bool, settings: Settings
         log_p=first.log_p,
         token_log_p=first.token_log_p,
         alternatives=tuple(best) if settings.n_best > 1 else (),
-        truncated=truncated or first.stopped == "length",
+        truncated=source.truncated or first.stopped == "length",
         stopped=first.stopped,
         attention=attention,
     )
 
 
 def _distinct(
-    found: Hypotheses, row: int, ranks: Sequence[int], settings: Settings, codec: TextCodec
+    found: Hypotheses, row: int, ranks: Sequence[int], extra: tuple[bytes, ...], settings: Settings, codec: TextCodec
 ) -> list[Alternative]:
     """The first `n_best` of `ranks`; in a search no two with the same text, which may be cut in several ways."""
     best: list[Alternative] = []
     texts: set[str] = set()
-    for alternative in (_alternative(found, row, rank, codec) for rank in ranks):
+    for alternative in (_alternative(found, row, rank, extra, codec) for rank in ranks):
         if settings.sample or alternative.value not in texts:
             best.append(alternative)
             texts.add(alternative.value)
@@ -186,14 +186,14 @@ def _distinct(
     return best
 
 
-def _alternative(found: Hypotheses, row: int, rank: int, codec: TextCodec) -> Alternative:
+def _alternative(found: Hypotheses, row: int, rank: int, extra: tuple[bytes, ...], codec: TextCodec) -> Alternative:
     ended = found.stopped[row, rank] == 1
     length = int(found.lengths[row, rank])
     token_log_p = tuple(found.log_p[row, rank, :length].tolist())
     ids = tuple(found.tokens[row, rank, : length - 1 if ended else length].tolist())
     return Alternative(
-        value=_one_line(codec.decode(ids)),
-        tokens=tuple(codec.tokens(ids)),
+        value=_one_line(codec.decode(ids, extra)),
+        tokens=tuple(codec.tokens(ids, extra)),
         ids=ids,
         score=float(found.scores[row, rank]),
         log_p=float(sum(token_log_p)),

@@ -14,6 +14,7 @@ from itertools import chain
 import numpy as np
 import torch
 
+from seq2x.codecs.copying import Copies
 from seq2x.codecs.text import TextCodec
 from seq2x.engine import Chosen
 from seq2x.errors import DataError, FolderError, Seq2xError, UsageError
@@ -24,7 +25,7 @@ from seq2x.settings import Settings
 from seq2x.tasks.about import MODEL_FILE, TASK_FILE, About
 from seq2x.tasks.alignments import Links, links, require_attention
 from seq2x.tasks.decoding import Request, decode, most_symbols
-from seq2x.tasks.reading import padded, read
+from seq2x.tasks.reading import Source, padded, read
 from seq2x.tasks.scoring import Given, TargetScore, require_scorable, score_batch
 from seq2x.tasks.weights import fill, own_tensors, pack, verify
 from seq2x.tasks.wishes import forbidden_symbols, prefix_symbols
@@ -56,6 +57,7 @@ class Generate:
         self.source_codec, self.target_codec = source_codec, target_codec
         self.model, self.about, self.team = model, about, tuple(team)
         self.engine = Chosen(model)  # what decodes with the model's weights: `engine(backend)`
+        self.copies = None if about.shape.copy == "none" else Copies(source_codec, target_codec)
 
     @property
     def device(self) -> torch.device:
@@ -126,8 +128,9 @@ class Generate:
             raise DataError("score", f"{len(sources)} sources", f"as many as targets ({len(targets)})")
         given = []
         for row, (text, target) in enumerate(zip(sources, targets, strict=True)):
-            ids = [*self.target_codec.encode(target), EOS] if isinstance(target, str) else list(target)
-            given.append(Given(row, read(self.members, text), ids))
+            source = read(self.members, text)
+            ids = [*self._written(source, target), EOS] if isinstance(target, str) else list(target)
+            given.append(Given(row, source, ids))
         require_scorable(self.members, given)
         results = [TargetScore(0.0, (), (), (), item.source.truncated) for item in given]
         items = [item for item in given if item.target and not (item.source.blank and item.target == [EOS])]
@@ -142,6 +145,11 @@ class Generate:
         for item, result in zip(items, chain.from_iterable(found), strict=True):
             results[item.row] = result
         return results
+
+    def symbols(self, source: str, target: str) -> tuple[list[int], int]:
+        """(the symbols of `target` as an output for `source`; how many symbols such outputs have to choose from)."""
+        seen = read(self.members, source)
+        return self._written(seen, target), self.target_codec.size + len(seen.extra)
 
     def forbid(self, tokens: Iterable[str]) -> tuple[int, ...]:
         """The symbols that `tokens` name, for `predict`; `UsageError` for one that names none."""
@@ -170,6 +178,21 @@ class Generate:
         end = f"this model has learned {most:,} positions, and its outputs end there (positions = learned)"
         wanted = {"min_length": settings.min_length + 1, "max_length": settings.max_length or 0}
         return [f"{name} = {getattr(settings, name):,}: {end}" for name, least in wanted.items() if least > most]
+
+    def copies_otherwise(self, other: Generate) -> str:
+        """Why `other` cannot decide together with this model, though its target symbols are the same: what both copy
+        must have the same numbers. Empty if it can.
+        """
+        if self.copies is None and other.copies is None:
+            return ""
+        if self.copies is None or other.copies is None:
+            mine, its = self.about.shape.copy, other.about.shape.copy
+            return f"copy = {its} beside the first run's {mine}: one of them can say what the other cannot"
+        if self.source_codec.to_bytes() != other.source_codec.to_bytes():
+            return "other source symbols than the first run's, which copies"
+        if self.about.shape.max_source_length != other.about.shape.max_source_length:
+            return "another max_source_length than the first run's, which copies"
+        return ""
 
     # -------------------------------------------------------------- storage
 
@@ -214,25 +237,34 @@ class Generate:
 
     def _requests(self, texts: Sequence[str], prefixes: Sequence[str]) -> list[Request]:
         """Every text that is not blank, read."""
-        cut: dict[str, list[int]] = {"": []}
+        cut: dict[tuple[str, tuple[bytes, ...]], list[int]] = {}
         requests = []
         for row, text in enumerate(texts):
             source = read(self.members, text)
-            prefix = prefixes[row] if prefixes else ""
+            prefix = (prefixes[row], source.extra) if prefixes and prefixes[row] else ("", ())
             if prefix not in cut:
                 try:
-                    cut[prefix] = prefix_symbols(self.target_codec, prefix)
+                    cut[prefix] = prefix_symbols(self.target_codec, prefix[0], self._more(source))
                 except Seq2xError as error:
                     raise error.at(f"input {row + 1:,}", row) from error
             if not source.blank:
                 requests.append(Request(row, source, cut[prefix]))
         return requests
 
+    def _more(self, source: Source) -> dict[str, int]:
+        """The numbers of what can be copied of `source` beside the vocabulary."""
+        return {} if self.copies is None or source.copied is None else self.copies.more(source.copied)
+
+    def _written(self, source: Source, target: str) -> list[int]:
+        """The symbols of `target` beside `source`."""
+        return self.target_codec.encode(target, self._more(source))
+
 
 def objective(settings: Settings) -> Objective:
     """What training minimises: the smoothed negative log-likelihood of the targets, and what attention is to learn."""
     likelihood = Likelihood(settings.label_smoothing, settings.loss_per)
     attends = settings.model not in ("gru", "lstm", "rnn") or settings.context == "attention"
+    attends = attends or settings.copy == "pointer"
     wanted = settings.coverage_loss, settings.guided_attention, settings.alignment_loss
     if attends and any(wanted):
         return Attended(likelihood, *wanted)

@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
+from seq2x.codecs.copying import Copied
 from seq2x.types import EOS, PAD, Padded
 
 if TYPE_CHECKING:
     from seq2x.tasks.generate import Generate
 
-__all__ = ["Source", "padded", "read"]
+__all__ = ["Source", "copy_ids", "padded", "read"]
 
 
 class Source(NamedTuple):
     """One text, read. `ids`: for each model the symbols with `</s>`, by its own codec, cut to what it reads;
     `truncated`: at least one of them was cut. `key`: of the text alone, what a draw for it depends on beside the seed.
+    `copied`: what copying each symbol means, `</s>` as well, where the models copy; it is one for all of them.
     """
 
     text: str
@@ -27,11 +29,17 @@ class Source(NamedTuple):
     blank: bool
     truncated: bool
     key: int
+    copied: Copied | None = None
 
     @property
     def length(self) -> int:
         """|X|, `</s>` counted, as the first model reads it."""
         return len(self.ids[0])
+
+    @property
+    def extra(self) -> tuple[bytes, ...]:
+        """The pieces that only this source has: symbols V, V + 1, ..."""
+        return () if self.copied is None else self.copied.extra
 
 
 def read(members: Sequence[Generate], text: str) -> Source:
@@ -43,7 +51,17 @@ def read(members: Sequence[Generate], text: str) -> Source:
         ids.append([*symbols[:most], EOS])
         truncated = truncated or len(symbols) > most
     key = int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=7).digest(), "little")
-    return Source(text, tuple(ids), len(ids[0]) == 1, truncated, key)
+    copies, copied = members[0].copies, None
+    if copies is not None:
+        own = copies(text, ids[0][:-1])
+        copied = own._replace(ids=[*own.ids, EOS])
+    return Source(text, tuple(ids), len(ids[0]) == 1, truncated, key, copied)
+
+
+def copy_ids(sources: Sequence[Source], device: torch.device) -> torch.Tensor | None:
+    """What copying each symbol of `sources` means, `[B,S]` on `device`; None where nothing is copied."""
+    ids = [source.copied.ids for source in sources if source.copied is not None]
+    return padded(ids, device).values if ids else None
 
 
 def padded(sequences: Sequence[Sequence[int]], device: torch.device) -> Padded:

@@ -11,7 +11,7 @@ import numpy as np
 
 from seq2x.errors import DataError, DivergedError
 from seq2x.tasks.decoding import most_symbols
-from seq2x.tasks.reading import Source, padded
+from seq2x.tasks.reading import Source, copy_ids, padded
 from seq2x.types import EOS, Batch
 
 if TYPE_CHECKING:
@@ -48,11 +48,18 @@ class Given(NamedTuple):
 
 
 def require_scorable(members: Sequence[Generate], items: Sequence[Given]) -> None:
-    """`DataError` for the first target longer than `members` can score (learned positions end somewhere); its `row`
-    is the item's.
+    """`DataError` for the first target longer than `members` can score (learned positions end somewhere), or that
+    pointers alone would have to write though the source does not hold it; its `row` is the item's.
     """
-    most = most_symbols(members)
+    most, only = most_symbols(members), all(member.about.shape.copy == "pointer" for member in members)
     for item in items:
+        copied = item.source.copied
+        missing = {*item.target}.difference(copied.ids) if only and copied is not None else set()
+        if missing and not item.source.blank:
+            shown = members[0].target_codec.tokens([min(missing)], item.source.extra)[0]
+            found = f'a target with "{shown[:80]}", which the source does not hold'
+            expected = "what the source holds: a pointer can write nothing else"
+            raise DataError(f"pair {item.row + 1:,}", found, expected, "leave it out", item.row)
         if most is not None and len(item.target) > most:
             found = f"a target of {len(item.target):,} symbols, </s> included"
             expected = f"at most {most:,}: this model has learned no further positions"
@@ -74,7 +81,8 @@ def score_batch(members: Sequence[Generate], batch: Sequence[Given]) -> list[Tar
             found, todo = "the model's log p is not a number", "the weights or the input are damaged"
             raise DivergedError(f"pair {one.row + 1:,}", found, "finite values", todo, one.row)
         ids = tuple(one.target[:-1] if one.target[-1] == EOS else one.target)
-        results.append(TargetScore(log_p, tuple(codec.tokens(ids)), ids, token_log_p, one.source.truncated))
+        tokens = tuple(codec.tokens(ids, one.source.extra))
+        results.append(TargetScore(log_p, tokens, ids, token_log_p, one.source.truncated))
     return results
 
 
@@ -82,7 +90,8 @@ def _items(member: Generate, number: int, batch: Sequence[Given]) -> np.ndarray[
     """`[B,T]`: log p that one model gives each symbol."""
     source = padded([one.source.ids[number] for one in batch], member.device)
     target = padded([one.target for one in batch], member.device)
-    scored = member.model.log_prob(Batch(source, target, np.arange(len(batch))))
+    copied = copy_ids([one.source for one in batch], member.device)
+    scored = member.model.log_prob(Batch(source, target, np.arange(len(batch)), copy_ids=copied))
     assert scored.items is not None  # every generating model has them
     items: np.ndarray[Any, np.dtype[np.float64]] = scored.items.double().cpu().numpy()
     return items

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from seq2x.codecs.text import TextCodec
 from seq2x.errors import UsageError
@@ -13,26 +13,27 @@ __all__ = ["forbidden_symbols", "prefix_symbols"]
 _SHOWN = 8  # symbols of a text that is no single one, in a message
 
 
-def prefix_symbols(codec: TextCodec, text: str) -> list[int]:
+def prefix_symbols(codec: TextCodec, text: str, more: Mapping[str, int]) -> list[int]:
     """The symbols that every output shall begin with.
 
     They are those of `text` alone: the last of them may be another piece than the one that the model would have
     written over that place and what follows it (`ca` and `t` for `cat`), which costs some probability; a prefix of
     whole words costs none. With word units a blank at the end has no symbol. Raises `UsageError` for words that a
-    closed vocabulary does not hold: no output could begin with them.
+    closed vocabulary does not hold: no output could begin with them. `more`: the numbers of what can be copied beside
+    the vocabulary.
     """
-    if codec.vocabulary.closed and (unknown := codec.unknown_count(text)):
-        found = f'"{text[:80]}" has {unknown:,} unknown words'
+    if codec.vocabulary.closed and (unknown := [word for word in codec.unknown(text) if word not in more]):
+        found = f'"{text[:80]}" has {len(unknown):,} unknown words'
         raise UsageError("prefix", found, "words of this run's vocabulary, which is closed")
-    return codec.encode(text)
+    return codec.encode(text, more)
 
 
 def forbidden_symbols(codec: TextCodec, tokens: Iterable[str]) -> tuple[int, ...]:
     """The symbols that `tokens` name: each one that is shown so (`TextCodec.tokens`, `predict --json`), and the one
     that the token is as a text, if that is exactly one.
 
-    Raises `UsageError` for a token that is neither. To forbid a symbol is not to forbid its text: what other symbols
-    can spell may still be written.
+    Raises `UsageError` for a token that is neither; what only a source has is none, though it may be copied. To forbid
+    a symbol is not to forbid its text: what other symbols can spell may still be written.
     """
     wanted = [tokens] if isinstance(tokens, str) else list(tokens)
     if not wanted:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from seq2x.codecs.copying import Copies
 from seq2x.codecs.text import TextCodec
 from seq2x.data.batches import Batches, split
 from seq2x.data.collate import Resample, collate
@@ -25,6 +27,7 @@ class StoreFeed:
     ) -> None:
         self.store, self.device = store, device
         self._codecs, self._dropout = codecs, settings.subword_dropout
+        self._copies = Copies(*codecs) if self._dropout and store.copy_ids is not None else None
         self._most = settings.max_source_length, settings.max_target_length
         self._targets = store.target_lengths.astype(np.int64)
         self._batches = Batches(
@@ -47,7 +50,8 @@ class StoreFeed:
         """The batch of `rows`: symbols on the device, lengths on the host."""
         found = collate(self.store, rows, self._resample(seed) if self._dropout else None)
         source, target = (self._moved(side) for side in (found.source, found.target))
-        return Batch(source, target, found.rows, {name: self._sent(array) for name, array in found.extras.items()})
+        extras = {name: self._sent(array) for name, array in found.extras.items()}
+        return Batch(source, target, found.rows, extras, None if found.copy_ids is None else self._sent(found.copy_ids))
 
     def _moved(self, side: Padded | None) -> Padded | None:
         return None if side is None else Padded(self._sent(side.values), torch.from_numpy(side.lengths))
@@ -59,15 +63,19 @@ class StoreFeed:
         return values.to(self.device, non_blocking=True)
 
     def _resample(self, seed: int) -> Resample:
-        def side(number: int, text: str, draw: np.random.Generator) -> list[int]:
+        def side(number: int, text: str, draw: np.random.Generator, more: Mapping[str, int]) -> list[int]:
             codec = self._codecs[number]
-            symbols = codec.resample(text, self._dropout, draw)
+            symbols = codec.resample(text, self._dropout, draw, more)
             # Longer than any text that is let in: the plain segmentation, which was. Memory and positions end there.
-            return symbols if len(symbols) <= self._most[number] else codec.encode(text)
+            return symbols if len(symbols) <= self._most[number] else codec.encode(text, more)
 
-        def resample(source: str, target: str, row: int) -> tuple[list[int], list[int]]:
+        def resample(source: str, target: str, row: int) -> tuple[list[int], list[int], list[int] | None]:
             draw = np.random.default_rng([seed, row])
-            return side(0, source, draw), side(1, target, draw)
+            cut = side(0, source, draw, {})
+            if self._copies is None:
+                return cut, side(1, target, draw, {}), None
+            copied = self._copies(source, cut)
+            return cut, side(1, target, draw, self._copies.more(copied)), copied.ids
 
         return resample
 

@@ -31,6 +31,7 @@ from seq2x.settings import Settings, several
 from seq2x.tasks import Generate
 from seq2x.tasks.about import About
 from seq2x.tasks.seen import SEEN_FILE, Seen
+from seq2x.training.copying import copies_of, share_copied
 from seq2x.training.feed import store_folder
 from seq2x.training.finetune import Parent, inherit
 from seq2x.training.micro import seed_of
@@ -324,6 +325,7 @@ def _write_stores(
     """
     limits = (settings.max_source_length, settings.max_target_length)
     key = _key(data, codecs, settings)
+    copies, only = copies_of(codecs, settings), settings.copy == "pointer"
     stores: dict[str, Store] = {}
 
     def held_out() -> Iterator[Example]:
@@ -339,7 +341,18 @@ def _write_stores(
             store.note_set_aside(notes, part, limits[0])
         except FolderError:
             given = alignment if part == "train" else ""
-            store = write_store(place, watched, *codecs, *limits, key=key, notes=notes, name=part, alignment=given)
+            store = write_store(
+                place,
+                watched,
+                *codecs,
+                *limits,
+                key=key,
+                notes=notes,
+                name=part,
+                alignment=given,
+                copies=copies,
+                only_copies=only,
+            )
         lines = [
             line
             for side, one in zip(("source", "target"), unknowns, strict=True)
@@ -349,7 +362,7 @@ def _write_stores(
         for line in lines:
             say(f"{part}: {line}")
         tokens = int(np.sum(store.target_lengths, dtype=np.int64))
-        say(f"{part}: {len(store):,} pairs, {tokens:,} target tokens")
+        say(f"{part}: {len(store):,} pairs, {tokens:,} target tokens" + share_copied(store))
         stores[part] = store
     return stores["train"], stores["valid"]
 
@@ -376,7 +389,8 @@ def _key(data: str, codecs: tuple[TextCodec, TextCodec], settings: Settings) -> 
     limits = (settings.max_source_length, settings.max_target_length)
     told = [settings.format, settings.columns, settings.references, settings.on_bad_utf8, settings.max_line_bytes]
     aligned = ["aligned"] if settings.alignment_loss else []
-    return store_key(data, *codecs, *limits, *told, settings.seed, settings.valid_size, *aligned)
+    copying = () if settings.copy == "none" else (settings.copy,)
+    return store_key(data, *codecs, *limits, *told, settings.seed, settings.valid_size, *aligned, *copying)
 
 
 def _length_ratio(store: Store) -> float:
