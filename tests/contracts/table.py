@@ -12,6 +12,7 @@ from typing import TypeAlias
 import torch
 
 from seq2x.models import EncoderDecoder, ModelShape, shift
+from seq2x.models.shape import LOSING
 from seq2x.nn.precision import matrix_precision
 from seq2x.objectives.likelihood import Likelihood
 from seq2x.types import PAD, Batch, Padded, Want
@@ -24,7 +25,6 @@ Contract: TypeAlias = Callable[[ModelShape], None]
 
 ATTENTION: Want = frozenset({"attention"})
 K = 3
-LOSING = ("local_p", "monotonic", "monotonic_soft")  # paths whose weights may sum to less than one
 
 
 class Exempt(Exception):
@@ -132,7 +132,8 @@ def wanted_extras_only(shape: ModelShape) -> None:
     if shown.attention is None:
         assert not shape.attends
         return
-    summed, loses = shown.attention.sum(-1), shape.kind != "transformer" and shape.attention_path in LOSING
+    summed = shown.attention.sum(-1)
+    loses = shape.kind in ("gru", "lstm", "rnn") and shape.attention_path in LOSING and shape.copy != "pointer"
     _close(summed.clamp(min=1.0) if loses else summed, torch.ones_like(summed), 1e-12)
     assert (shown.attention >= 0).all()
     valid = torch.arange(7) < batch.source.lengths[:, None]

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from seq2x.errors import FolderError, UsageError
 from seq2x.settings import Settings
 
-__all__ = ["MAX_PARAMETERS", "ModelShape", "parameters", "shape_of"]
+__all__ = ["LOSING", "MAX_PARAMETERS", "ModelShape", "parameters", "shape_of"]
 
 MAX_PARAMETERS = 4_000_000_000
 """No larger model is built: 16 GB of fp32 weights."""
@@ -54,6 +54,9 @@ _RANGES: Mapping[str, tuple[int, int]] = {
     "max_source_length": (1, 1 << 24),
     "max_target_length": (1, 1 << 24),
 }
+LOSING = ("local_p", "monotonic", "monotonic_soft")
+"""Paths of attention whose weights may sum to less than one."""
+
 _CONTEXT_USES = ("state", "first", "every")
 _SHARES = ("dropout", "attention_dropout")
 _NUMBERS: Mapping[str, tuple[float, float]] = {"attention_alpha": (0.0, 100.0), "attention_noise": (0.0, 100.0)}
@@ -249,6 +252,9 @@ def _conflicts_of_attention(shape: ModelShape) -> Iterator[_Problem]:
             f'{heads} with attention_path = "{path}"',
             "1: such a path goes from one place to the next",
         )
+    if shape.copy == "generator" and path in LOSING:
+        found = f'"{path}" with copy = "generator": its weights may sum to less than one, as probabilities may not'
+        yield _Problem("attention_path", found, "any, local_m or forward")
 
 
 def shape_of(settings: Settings, source_size: int, target_size: int, joint: bool) -> ModelShape:

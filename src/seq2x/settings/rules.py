@@ -31,6 +31,7 @@ _RECURRENT_ATTENTION = (
     "input_feeding",
 )
 _ONE_HEAD = ("monotonic", "monotonic_soft", "forward")
+_LOSING = ("local_p", "monotonic", "monotonic_soft")
 _RECURRENT_ONLY = (
     "bidirectional",
     "context",
@@ -92,6 +93,9 @@ def _model_rule(s: Settings) -> str:
     if s.copy == "generator" and s.model in ("gru", "lstm", "rnn") and s.context != "attention":
         found = f'copy = "generator" and context = "{s.context}"; a pointer-generator copies by attention'
         return f'{found}: context = "attention", or copy = "pointer", which has its own'
+    if s.copy == "generator" and s.model in ("gru", "lstm", "rnn") and s.attention_path in _LOSING:
+        found = f'copy = "generator" and attention_path = "{s.attention_path}"; its weights may sum to less than one'
+        return f"{found}, as probabilities may not: any, local_m or forward"
     if s.copy == "pointer" and s.subword_dropout:
         found = (
             f'copy = "pointer" and subword_dropout = {s.subword_dropout:g}; a target cut by other draws than its source'
