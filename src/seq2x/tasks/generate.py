@@ -22,8 +22,10 @@ from seq2x.objectives import Attended, Likelihood
 from seq2x.saved import Saved
 from seq2x.settings import Settings
 from seq2x.tasks.about import MODEL_FILE, TASK_FILE, About
+from seq2x.tasks.constraining import FREE, Constraint, Demands, GuideMaker, constraint, phrase_symbols
 from seq2x.tasks.decoding import Request, decode, most_symbols
 from seq2x.tasks.reading import padded, read
+from seq2x.tasks.risk import draws
 from seq2x.tasks.scoring import Given, TargetScore, require_scorable, score_batch
 from seq2x.tasks.weights import fill, own_tensors, pack, verify
 from seq2x.tasks.wishes import forbidden_symbols, prefix_symbols
@@ -84,26 +86,33 @@ class Generate:
         want: Want = NOTHING,
         *,
         prefixes: Sequence[str] = (),
+        requires: Sequence[Sequence[str]] = (),
         forbidden: tuple[int, ...] = (),
+        constraint: Constraint = FREE,
     ) -> list[Prediction]:
         """One Prediction per text, in order: a search, or draws if `settings.sample`.
 
         Texts are decoded `settings.batch_size` together, the longest first, so that little is padding, on a CPU as
         many such batches at once as torch has threads. A blank text has a blank output. With `settings.invariant` each
         text is decoded alone: the same bits whatever stands beside it. `prefixes`: what each output begins with (see
-        `seq2x.tasks.wishes`), none where it is empty. `forbidden` symbols are not chosen (see `forbid`).
+        `seq2x.tasks.wishes`), none where it is empty; `requires`: phrases that each output holds. `forbidden` symbols
+        are not chosen (see `forbid`); every output obeys `constraint` (see `constrain`). An output that cannot be as it
+        has to is none, and says why.
 
         Raises `UsageError` for a prefix that no output can begin with and `DivergedError` for a damaged model; the
         `row` of each is the number of the text.
         """
         results = [Prediction("", stopped="empty")] * len(texts)
-        requests = self._requests(texts, prefixes)
+        demands = Demands(self.target_codec, constraint, forbidden, settings.min_length)
+        requests = self._requests(texts, prefixes, requires, demands)
         requests.sort(key=lambda request: -request.source.length)
         size = 1 if settings.invariant else settings.batch_size
+        if draws(settings):  # no more rows at once than a beam search has
+            size = max(1, min(size, size * settings.beam_size // settings.samples))
         parts = [requests[begin : begin + size] for begin in range(0, len(requests), size)]
 
         def work(part: Sequence[Request]) -> list[Prediction]:
-            return halving(lambda some: decode(self.members, engines, some, settings, want, forbidden), part)
+            return halving(lambda some: decode(self.members, engines, some, settings, want, demands), part)
 
         with _evaluating(self.members):
             engines = [member.engine(settings.backend) for member in self.members]
@@ -145,6 +154,17 @@ class Generate:
     def forbid(self, tokens: Iterable[str]) -> tuple[int, ...]:
         """The symbols that `tokens` name, for `predict`; `UsageError` for one that names none."""
         return forbidden_symbols(self.target_codec, tokens)
+
+    def constrain(
+        self, pattern: str | None = None, allow: Iterable[str] | None = None, guide: GuideMaker | None = None
+    ) -> Constraint:
+        """What every output has to be, for `predict`: see `seq2x.tasks.constraining.constraint`."""
+        return constraint(self.target_codec, pattern, allow, guide)
+
+    def require(self, phrases: Iterable[str]) -> None:
+        """`UsageError` for a phrase that no output can hold."""
+        for phrase in phrases:
+            phrase_symbols(self.target_codec, phrase)
 
     def out_of_reach(self, settings: Settings) -> list[str]:
         """One sentence for each length in `settings` that this model, or its team, cannot reach."""
@@ -196,7 +216,9 @@ class Generate:
 
     # -------------------------------------------------------------- within
 
-    def _requests(self, texts: Sequence[str], prefixes: Sequence[str]) -> list[Request]:
+    def _requests(
+        self, texts: Sequence[str], prefixes: Sequence[str], requires: Sequence[Sequence[str]], demands: Demands
+    ) -> list[Request]:
         """Every text that is not blank, read."""
         cut: dict[str, list[int]] = {"": []}
         requests = []
@@ -209,7 +231,7 @@ class Generate:
                 except Seq2xError as error:
                     raise error.at(f"input {row + 1:,}", row) from error
             if not source.blank:
-                requests.append(Request(row, source, cut[prefix]))
+                requests.append(Request(row, source, cut[prefix], demands.of(requires[row] if requires else ())))
         return requests
 
 
