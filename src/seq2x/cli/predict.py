@@ -42,7 +42,7 @@ def add(parser: Parser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted --out FILE ends")
     parser.add_argument("--ensemble", metavar="RUN", action="append", default=[], help="decide together with this run")
     add_wishes(parser)
-    shown = ("beam_size", "n_best", "sample", "device")
+    shown = ("beam_size", "n_best", "device")
     add_settings(parser, "search", "machine", shown=shown, also=("seed", *_FILE))
 
 
