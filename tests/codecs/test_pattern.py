@@ -64,6 +64,8 @@ def test_patterns_accept_what_python_accepts(pattern):
         (r"\b", r"no \b here"),
         ("(?=a)", "no look-around"),
         ("a\\", "it ends with a backslash"),
+        (r"[\q]", r"no \q here"),
+        ("[a-", '"[" without "]"'),
         (r"\u12", "four hexadecimal digits"),
         ("[b-a]", "the lower first"),
         (r"[\d-z]", "a range has one character on either side"),

@@ -198,7 +198,7 @@ def test_loops_are_named():
         found = task.predict(texts, settings)
         free = task.predict(texts, dataclasses.replace(settings, loops="allow"))
         for now, then in zip(found, free, strict=True):
-            assert (now.stopped == "loop") == in_a_loop(now.ids) == (now.ids != then.ids)
+            assert (now.stopped == "loop") == (now.ids != then.ids) and (now.stopped != "loop" or in_a_loop(now.ids))
             assert now.truncated == (now.stopped in ("loop", "length")) and then.stopped != "loop"
             kinds.add(now.stopped)
     assert "loop" in kinds

@@ -9,8 +9,8 @@ import pytest
 
 from seq2x.errors import UsageError
 from seq2x.metrics import METRICS, make
+from seq2x.metrics.exact_match import ExactMatch
 from seq2x.settings import Settings, resolve, without_effect
-from seq2x.tasks import risk
 from seq2x.tasks.risk import expected_utilities, least_risk
 from seq2x.types import Alternative
 
@@ -57,19 +57,23 @@ def test_an_n_best_list_is_weighed_by_its_probabilities():
 def test_equal_texts_are_compared_once(monkeypatch):
     asked = []
 
-    class Counting:
-        name, better = "counting", "higher"
-
+    class Counting(ExactMatch):
         def count(self, output, references):
             asked.append((output, *references))
-            return [float(output == references[0])]
+            return super().count(output, references)
 
-        def score(self, total):
-            return total[0]
-
-    monkeypatch.setattr(risk, "make", lambda *_: Counting())
-    least_risk([(alternative("ab"[n % 2]), n) for n in range(30)], "any", drawn=True)
+    monkeypatch.setitem(METRICS, "exact_match", Counting)
+    least_risk([(alternative("ab"[n % 2]), n) for n in range(30)], "exact_match", drawn=True)
     assert sorted(asked) == [("a", "a"), ("a", "b"), ("b", "a"), ("b", "b")]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_all_pairs_at_once_are_each_pair(metric):
+    texts = ["the cat sat", "the  cat sat down", "", "a", "你好 世界", " ", "aaaaaa aa", "the cat sat"]
+    made = METRICS[metric].suited([[text] for text in texts])
+    for text, row in zip(texts, made.count_each(texts), strict=True):
+        for right, pair in zip(texts, row, strict=True):
+            assert pair.tolist() == made.count(text, [right]).tolist(), (text, right)
 
 
 @pytest.mark.parametrize("origin", ["samples", "beam"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from seq2x.metrics import make
+from seq2x.metrics import METRICS
 from seq2x.settings import Settings
 from seq2x.types import Alternative
 
@@ -30,7 +30,8 @@ def least_risk(found: Sequence[tuple[Alternative, int]], metric: str, drawn: boo
     estimate of the model's probability; of an n-best list it is that probability, normalised over the list. Prefer it
     where the most probable output is none of the good ones: with text of many right outputs and a metric that gives
     part of a point. Equal texts count as one, with their sum, so that the metric is asked as often as there are pairs
-    of different texts, N^2 at most: with chrF some 0.1 ms each.
+    of different texts: N^2 at most, 1,024 for 32 draws. Measured with lines of 65 characters a pair takes 0.01 ms with
+    error rates by edit distance, 0.4 ms with ter, 0.16 ms with BLEU; chrF sees all texts of a line at once.
     """
     first: dict[str, tuple[Alternative, int]] = {}
     weights: dict[str, float] = {}
@@ -49,10 +50,10 @@ def expected_utilities(texts: Sequence[str], weights: Sequence[float], metric: s
 
     In the metric's unit, for single outputs; negative where it counts errors, so that more is better.
     """
-    made = make(metric, [[text] for text in texts])
+    made = METRICS[metric].suited([[text] for text in texts])
     share = np.array(weights, np.float64)
     share /= share.sum()
     sign = 1.0 if made.better == "higher" else -1.0
-    utility = np.array([[made.score(made.count(text, [right])) for right in texts] for text in texts])
+    utility = np.array([[made.score(pair) for pair in row] for row in made.count_each(texts)])
     expected: np.ndarray[Any, Any] = sign * utility @ share
     return expected
