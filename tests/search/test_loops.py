@@ -27,7 +27,7 @@ class Parrot:
 
     def start(self, memory, beams, top, want=frozenset()):
         rows = np.repeat(np.asarray(memory), beams)
-        return _Told(np.zeros((len(rows), 0), np.int64), rows, beams)
+        return _Told(np.zeros((len(rows), 0), np.int64), rows, beams, self.library)
 
     def step(self, previous, origin, state):
         previous, origin = np.asarray(previous), np.asarray(origin)
@@ -38,21 +38,22 @@ class Parrot:
             log_p[row, phrase[(len(text) - 1) % len(phrase)]] = np.log(0.9)
             log_p[row, 30 + len(text) % 7] = np.log(0.01)
         log_p[:, EOS] = np.log(self.end)
-        after = _Told(told, state.rows, state.beams)
+        after = _Told(told, state.rows, state.beams, self.library)
         return (Table(torch.from_numpy(log_p)) if self.library == "torch" else Table(log_p)), after
 
 
 class _Told:
-    def __init__(self, told, rows, beams):
-        self.told, self.rows, self.beams = told, rows, beams
+    def __init__(self, told, rows, beams, library):
+        self.told, self.rows, self.beams, self.library = told, rows, beams, library
 
     @property
     def position(self):
-        return np.full(len(self.rows), self.told.shape[1])
+        place = np.full(len(self.rows), self.told.shape[1])
+        return torch.from_numpy(place) if self.library == "torch" else place
 
     def keep(self, rows):
         kept = (np.asarray(rows)[:, None] * self.beams + np.arange(self.beams)).reshape(-1)
-        return _Told(self.told[kept], self.rows[kept], self.beams)
+        return _Told(self.told[kept], self.rows[kept], self.beams, self.library)
 
 
 def most_times(body, phrase):

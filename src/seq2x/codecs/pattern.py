@@ -147,8 +147,7 @@ class _Reader:
                     self.refuse("no look-around, names or flags here; ( ) and (?: ) are groups")
                 self.at += 2
             inside = self.choice(depth + 1)
-            if self.take('"(" without ")"') != ")":
-                self.refuse('"(" without ")"')
+            self.take('"(" without ")"')  # what a choice leaves is a ")", or nothing
             return inside
         if sign == "[":
             return Characters(self.members())

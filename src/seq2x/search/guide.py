@@ -116,7 +116,7 @@ class Guided:
         if length == 0:
             self.far_B = self._left_N1[:: self._beams, 0]
         room_N1 = self._spread(self._most_B[rows_B])[:, None] - length - 1
-        self._open_NV = self._prices_NV <= xp.where(room_N1 < NEVER, room_N1, NEVER - 1)
+        self._open_NV = self._prices_NV <= room_N1.clip(max=NEVER - 1)
 
     def answers(self, answer: Answer) -> list[Table]:
         """What the decoder says of the symbols that are open: for rows that stand alone as a whole; else of those that
