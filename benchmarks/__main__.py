@@ -9,6 +9,7 @@ DATA = "" if os.environ.get("SEQ2X_DATA") else "   (SEQ2X_DATA is not set: no da
 print(f"""\
 python -m benchmarks.training               training speed beside its peers{DATA}{MISSING}
 python -m benchmarks.decoding RUN           decoding speed beside transformers, same weights{DATA}{MISSING}
+python -m benchmarks.ways RUN TEST.tsv      ways of decoding: quality, variety and time of each on one run
 python -m benchmarks.check_cost             time and memory of check, store and start-up by corpus size
 
 Results, with commands and versions: benchmarks/results.md""")

@@ -24,6 +24,7 @@ __all__ = [
     "numbers",
     "on_host",
     "order",
+    "running_max",
     "take_along",
     "to_numpy",
     "to_torch",
@@ -221,6 +222,11 @@ def order(x: Array) -> Array:
     if is_torch(x):
         return namespace(x).argsort(x, dim=-1, stable=True)
     return np.argsort(x, axis=-1, kind="stable")
+
+
+def running_max(x: Array) -> Array:
+    """The largest so far, along the last axis."""
+    return x.cummax(-1).values if is_torch(x) else np.maximum.accumulate(x, axis=-1)
 
 
 # ------------------------------------------------------------------ distributions as arrays

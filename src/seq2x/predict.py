@@ -1,9 +1,11 @@
-"""Raw inputs in, raw outputs out, in the order given: what a trained run is for.
+r"""Raw inputs in, raw outputs out, in the order given: what a trained run is for.
 
 run = seq2x.load("runs/pairs")
 run("one input")                                   # 'one output'
 run(["a", "b"], n_best=3, details=True)            # [Prediction, Prediction]
 run(["a", "b"], prefix=["Dear", ""], forbid=["!"]) # the first output begins with "Dear", none has a "!"
+run(["a", "b"], require=["two words", None])       # the first output holds "two words"
+run("3 May", pattern=r"\d\d-\d\d")                 # an output of this form
 for prediction in run.stream(lines): ...           # any number of them, in flat memory
 """
 
@@ -21,6 +23,7 @@ from seq2x.settings import Settings
 from seq2x.types import NOTHING, Prediction, Want
 
 if TYPE_CHECKING:
+    from seq2x.tasks.constraining import GuideMaker
     from seq2x.tasks.generate import Generate
 
 __all__ = ["Predictor", "load", "model_folder"]
@@ -39,7 +42,13 @@ class Predictor:
     `prefix`: what every output begins with, or one for each text (empty or None: nothing). It is cut into symbols by
     itself, so that a prefix of whole words, without a blank at its end, suits the model best; the automatic length
     limit grows with it. `forbid`: tokens that no output may hold, as `Prediction.tokens` shows them or as text that is
-    exactly one token; what other tokens spell may still be written, and a prefix wins.
+    exactly one token; what other tokens spell may still be written, and a prefix wins. `allow`: the only tokens that an
+    output may hold, named likewise.
+
+    `require`: a phrase that every output holds, or for each text none, one or several; `pattern`: a regular expression
+    that the whole output matches (see `seq2x.codecs.pattern`). An output that cannot be so is empty, its `stopped` is
+    "unmet" and its `unmet` says why; the others go on. `guide`: a function of the inputs of a batch and the codec of
+    the outputs that makes a `seq2x.search.Guide`, for what no finite automaton can say.
     """
 
     def __init__(self, task: Generate, seen: bytes | None = None, seen_by_team: Sequence[bytes | None] = ()) -> None:
@@ -76,6 +85,10 @@ class Predictor:
         want: Want = NOTHING,
         prefix: str | Iterable[str | None] | None = "",
         forbid: Iterable[str] = (),
+        require: str | Iterable[str | Iterable[str] | None] | None = None,
+        allow: Iterable[str] | None = None,
+        pattern: str | None = None,
+        guide: GuideMaker | None = None,
         **settings: Any,
     ) -> Iterator[Prediction]:
         """One Prediction per text, as they come. At most `window` texts are read ahead, so memory stays flat.
@@ -87,11 +100,20 @@ class Predictor:
             raise UsageError("input", f"a {type(texts).__name__}", "a text, or several")
         resolved = self.settings(**settings)
         forbidden = self.task.forbid(forbid)
-        waiting, done = _with_prefixes(texts, prefix), 0
+        constraint = self.task.constrain(pattern, allow, guide)
+        waiting, done = _wished(texts, prefix, require), 0
         while block := list(islice(waiting, resolved.window)):
-            inputs, prefixes = [text for text, _ in block], [begin for _, begin in block]
+            inputs, prefixes, requires = (list(part) for part in zip(*block, strict=True))
             try:
-                found = self.task.predict(inputs, resolved, want, prefixes=prefixes, forbidden=forbidden)
+                found = self.task.predict(
+                    inputs,
+                    resolved,
+                    want,
+                    prefixes=prefixes,
+                    requires=requires,
+                    forbidden=forbidden,
+                    constraint=constraint,
+                )
             except Seq2xError as error:
                 if error.row is None:
                     raise
@@ -146,25 +168,43 @@ class Predictor:
             raise UsageError(name, f"{asked}, but the run was loaded with {there}", there, todo)
 
 
-def _with_prefixes(texts: Iterable[str], prefix: str | Iterable[str | None] | None) -> Iterator[tuple[str, str]]:
-    """Every text with what its output begins with. Raises `UsageError` for what is no text, and for prefixes that are
-    more or fewer than the texts.
+def _wished(
+    texts: Iterable[str],
+    prefix: str | Iterable[str | None] | None,
+    require: str | Iterable[str | Iterable[str] | None] | None,
+) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Every text with what its output begins with, and the phrases that it holds. Raises `UsageError` for what is no
+    text, and for prefixes or phrases of more or fewer texts than there are.
     """
-    one = prefix is None or isinstance(prefix, str)
-    prefixes = repeat(prefix) if one else chain(prefix or (), repeat(_END))
+    prefixes, requires = _each(prefix), _each(require)
     for number, text in enumerate(texts, 1):
-        begin = next(prefixes)
+        begin, phrases = (_of_one(wishes, name) for wishes, name in ((prefixes, "prefix"), (requires, "require")))
         if not isinstance(text, str):
             raise UsageError("input", f"a {type(text).__name__}", "text")
-        if begin is _END:
-            raise UsageError("prefix", "fewer than there are texts", "one for each, or one text for all")
         if not isinstance(begin, str | None):
             raise UsageError("prefix", f"a {type(begin).__name__}", "text")
-        _require_utf8(text, f"input {number:,}")
-        _require_utf8(begin or "", f"prefix {number:,}")
-        yield text, begin or ""
-    if not one and next(prefixes) is not _END:
-        raise UsageError("prefix", "more than there are texts", "one for each, or one text for all")
+        held = () if phrases is None else (phrases,) if isinstance(phrases, str) else tuple(phrases)
+        for part in held:
+            if not isinstance(part, str):
+                raise UsageError("require", f"a {type(part).__name__}", "text")
+        for part, where in ((text, "input"), (begin or "", "prefix"), *((part, "require") for part in held)):
+            _require_utf8(part, f"{where} {number:,}")
+        yield text, begin or "", held
+    for wishes, name in ((prefixes, "prefix"), (requires, "require")):
+        if not isinstance(wishes, repeat) and next(wishes) is not _END:
+            raise UsageError(name, "more than there are texts", "one for each, or one text for all")
+
+
+def _each(wish: Any) -> Iterator[Any]:
+    """One for all, or those that there are and then an end."""
+    return repeat(wish) if wish is None or isinstance(wish, str) else chain(wish, repeat(_END))
+
+
+def _of_one(wishes: Iterator[Any], name: str) -> Any:
+    """The next; there has to be one."""
+    if (wish := next(wishes)) is _END:
+        raise UsageError(name, "fewer than there are texts", "one for each, or one text for all")
+    return wish
 
 
 def _require_utf8(text: str, where: str) -> None:

@@ -1,6 +1,7 @@
 """`predict --prefix`, `--forbid`, lengths out of reach, and damage that is named by file and line."""
 
 import json
+import re
 
 import pytest
 
@@ -72,9 +73,89 @@ def test_what_is_forbidden_is_not_written(run_a, tmp_path):
     refused(["predict", run_a, "--forbid", "bcd"], 2, '"bcd"')  # also where there is nothing to predict
 
 
+def test_outputs_hold_what_is_required(run_a, tmp_path):
+    found = records(cli("predict", run_a, "--require", "dd", "--require", "é", "--json", stdin=b"abc\n\nb\n"))
+    assert [("dd" in one["text"], "é" in one["text"]) for one in found] == [(True, True), (False, False), (True, True)]
+    lines = [{"source": "abc", "require": ["dd", "é"]}, {"source": "abc"}, {"source": "abc", "require": None}]
+    lines += [{"source": "abc", "require": "e"}]
+    (tmp_path / "new.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    own = records(cli("predict", run_a, tmp_path / "new.jsonl", "--json"))
+    assert "dd" in own[0]["text"] and "é" in own[0]["text"] and own[1]["text"] == own[2]["text"] == "cba"
+    assert "e" in own[3]["text"] and own[3]["extras"] == {"require": "e"}
+    (tmp_path / "new.jsonl").write_text('{"source": "a", "require": [3]}\n')
+    refused(["predict", run_a, tmp_path / "new.jsonl"], 3, 'new.jsonl:1: "require" holds a number; expected text')
+
+
+def test_phrases_come_from_a_file_line_by_line(run_a, tmp_path):
+    (tmp_path / "phrases").write_text("dd\té\n\nb\n")
+    line = ["predict", run_a, "--require-file", tmp_path / "phrases"]
+    first, second, third = cli(*line, stdin=b"abc\nabc\nccc\n").lines
+    assert "dd" in first and "é" in first and second == "cba" and "b" in third
+    whole = cli(*line, "--window", "1", "--out", tmp_path / "out", stdin=b"abc\nabc\nccc\n")
+    assert whole.code == 0 and (tmp_path / "out").read_text().split("\n")[:3] == [first, second, third]
+    (tmp_path / "out").write_text(first + "\n")
+    cli(*line, "--window", "1", "--out", tmp_path / "out", "--resume", stdin=b"abc\nabc\nccc\n")
+    assert (tmp_path / "out").read_text().split("\n")[:3] == [first, second, third]
+    refused(line, 3, "phrases:4: it has ended", stdin=b"a\nb\nc\nd\n")
+    refused(line, 3, "it has more lines than there are inputs", stdin=b"a\n")
+    refused(["predict", run_a, "--require-file", "-"], 2, "both on standard input", stdin=b"a\n")
+    assert "dd" in cli("predict", run_a, "--require-file", "-", "--text", "abc", stdin=b"dd\n").lines[0]
+
+
+def test_outputs_are_of_a_form_and_of_allowed_tokens(run_a, tmp_path):
+    for line in cli("predict", run_a, "--pattern", "[a-d]{2}(éé)?", "--n-best", "3", stdin=b"abc\nb\n").lines:
+        assert all(re.fullmatch("[a-d]{2}(éé)?", text) for text in line.split("\t"))
+    (tmp_path / "tokens").write_text("d\né\n")
+    for given in (
+        ["--allow-only", "d é"],
+        ["--allow-only", "d", "--allow-only", "é"],
+        ["--allow-only", f"@{tmp_path}/tokens"],
+    ):
+        assert set("".join(cli("predict", run_a, *given, stdin=b"abc\n").lines)) <= {"d", "é"}
+    refused(["predict", run_a, "--pattern", "a("], 2, 'pattern: "a(", character 3')
+    refused(["predict", run_a, "--allow-only", "bcd"], 2, '"bcd" is no token of this run')
+    refused(["predict", run_a, "--require", " "], 2, "has no symbols")
+
+
+def test_what_no_output_can_be_is_said_by_line_and_the_others_go_on(run_a, tmp_path):
+    lines = [{"source": "abc"}, {"source": "abc", "require": "xyz"}, {"source": "b"}]
+    (tmp_path / "new.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    line = ["predict", run_a, tmp_path / "new.jsonl", "--pattern", "[a-d]+"]
+    ended = cli(*line)
+    assert ended.code == 0 and ended.lines == ["cba", "", "b"]
+    why = 'no output holds "xyz" and matches the pattern [a-d]+'
+    assert f"warning: {tmp_path}/new.jsonl:2: {why}; its output is empty" in ended.err
+    found = records(cli(*line, "--json"))
+    assert found[1]["unmet"] == why and found[1]["stopped"] == "unmet" and "unmet" not in found[0]
+    assert cli("score", run_a, "-", stdin=cli(*line, "--json").out).code == 0
+    many = cli("predict", run_a, "--pattern", "a{9}", "--max-length", "5", stdin=b"abc\n" * 30)
+    assert many.lines == [""] * 30 and many.err.count("its output is empty") == 10
+    assert "standard input:10: the shortest output" in many.err and "30 x output empty" in many.err
+    said = cli("predict", run_a, "--pattern", "a{9}", "--max-length", "5", "--text", "abc").err
+    assert "warning: --text: the shortest output that matches the pattern a{9} has 9 symbols, the limit is 5" in said
+
+
+def test_minimum_risk_diverse_beams_and_loops_are_settings(run_a, place):
+    line = ["predict", run_a, "--mbr", "chrf", "--samples", "8", "--seed", "3"]
+    ended = cli(*line, stdin=b"abc\n")
+    assert ended.code == 0 and ended.lines == cli(*line, stdin=b"abc\n").lines and "no effect" not in ended.err
+    few = cli("evaluate", run_a, place / "test.tsv", "--mbr", "cer", "--samples", "4", "--metric", "cer")
+    assert few.code == 0, few.err
+    diverse = cli("predict", run_a, "--beam-size", "6", "--n-best", "6", "--diversity-groups", "3", stdin=b"abc\n")
+    assert diverse.code == 0 and diverse.lines[0].split("\t")[0] == "cba"
+    refused(["predict", run_a, "--diversity-groups", "2"], 2, "groups must share the beam evenly")
+    assert cli("predict", run_a, "--loops", "allow", stdin=b"abc\n").lines == ["cba"]
+    assert "samples has no effect with mbr = none" in cli("predict", run_a, "--samples", "3", stdin=b"a\n").err
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
+        ("predict x --num-beam-groups 3", "diversity_groups"),
+        ("predict x --diversity-penalty 3", "diversity_strength"),
+        ("predict x --force-words-ids 3", "--require PHRASE"),
+        ("predict x --regex a", "--pattern REGEX"),
+        ("evaluate x y --require a", "predict"),
         ("train x.tsv --prefix a", "predict"),
         ("evaluate x y --forbid a", "predict"),
         ("predict x --suppress-tokens 3", "--forbid TOKEN"),

@@ -12,7 +12,7 @@ import torch
 
 from seq2x.arrays import Table
 from seq2x.models import EncoderDecoder, ModelShape
-from seq2x.search import Ensemble, Rules, Sampling, search
+from seq2x.search import Automata, Automaton, Ensemble, Rules, Sampling, search
 from seq2x.search import sample as sample_outputs
 from seq2x.types import BOS, EOS, NOTHING, PAD, Batch, Decoder, Hypotheses, Padded, Want
 
@@ -41,10 +41,18 @@ def _small(shape: ModelShape) -> ModelShape:
     return dataclasses.replace(shape, source_size=size, target_size=size)
 
 
-def _found(model: EncoderDecoder, batch: Batch, rules: Rules, longest: int = LONGEST, prefix: Any = None) -> Hypotheses:
+def _found(
+    model: EncoderDecoder,
+    batch: Batch,
+    rules: Rules,
+    longest: int = LONGEST,
+    prefix: Any = None,
+    automaton: Automaton | None = None,
+) -> Hypotheses:
     lengths = batch.source.lengths.cpu().numpy()
     limits = np.full(len(lengths), longest)
-    return search(model, memory_of(model, batch), lengths, limits, rules, prefix, frozenset())
+    guide = None if automaton is None else Automata([automaton] * len(lengths))
+    return search(model, memory_of(model, batch), lengths, limits, rules, prefix, frozenset(), guide)
 
 
 def _rules(draw: random.Random, attention: bool, copies: bool) -> tuple[Rules, tuple[int, ...]]:
@@ -83,6 +91,31 @@ def test_a_wide_beam_is_exhaustive_search(shape: ModelShape) -> None:
         np.testing.assert_allclose(found.scores[0, : len(expected)], [o.score for o in expected], rtol=0, atol=1e-9)
         for rank, output in enumerate(expected):
             assert tuple(found.tokens[0, rank, : found.lengths[0, rank]]) == output.tokens
+
+
+@_every(8)
+@torch.no_grad()
+def test_a_wide_beam_finds_the_best_of_what_an_automaton_allows(shape: ModelShape) -> None:
+    """A required phrase, allowed symbols, and an automaton with a form of its own, through each real decoder."""
+    if shape.copy != "none":
+        pytest.skip("an automaton knows the symbols of a vocabulary, and no copies beside it")
+    small = _small(shape)
+    model = model_of(small)
+    one = batch_of(small, (5,), (1,))
+    rules = Rules(beam_size=130, n_best=5, length_penalty="average", eos_gamma=0.3)
+    every = exhaustive(model, one, LONGEST, rules)
+    form = Automaton.of([{3: 1, 5: 2}, {4: 0}, {5: 2}], [0, 2], 6)
+    for automaton in (Automaton.containing([[[3, 4]], [[5]]], 6), Automaton.only((3, 5), 6), form):
+        kept = [o for o in every if automaton.accepts(o.tokens[: len(o.tokens) - o.ended])][:5]
+        found = _found(model, one, rules, automaton=automaton)
+        assert [tuple(found.tokens[0, r, : found.lengths[0, r]]) for r in range(len(kept))] == [o.tokens for o in kept]
+        np.testing.assert_allclose(found.scores[0, : len(kept)], [o.score for o in kept], rtol=0, atol=1e-9)
+        for beam_size in (1, 3):
+            batch = batch_of(small)
+            found = _found(model, batch, Rules(beam_size=beam_size), longest=6, automaton=automaton)
+            for row in range(4):
+                length = found.lengths[row, 0] - (found.stopped[row, 0] == 1)
+                assert automaton.accepts(found.tokens[row, 0, :length].tolist())
 
 
 @_every(4)
@@ -180,6 +213,7 @@ WAYS: dict[str, Rules | Sampling] = {
     "greedy": Rules(beam_size=1, eos_gamma=0.2, no_repeat_ngram_size=2, min_length=1),
     "beam": Rules(beam_size=4, n_best=3, length_penalty="average", length_alpha=0.7, eos_gamma=0.3, forbidden=(4,)),
     "bound": Rules(beam_size=3, n_best=2, length_penalty="wu", no_repeat_ngram_size=1, min_length=3, stop="bound"),
+    "groups": Rules(beam_size=6, n_best=4, diversity_groups=3, diversity_strength=0.8, length_penalty="average"),
     "sampling": Sampling(n=3, temperature=1.3, top_k=7, top_p=0.9, seed=5, no_repeat_ngram_size=2),
 }
 

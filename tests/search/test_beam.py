@@ -10,7 +10,7 @@ import torch
 
 from seq2x.errors import DivergedError, UsageError
 from seq2x.search import Rules, Sampling, sample, search
-from seq2x.search import beam as beam_module
+from seq2x.search import beams as beams_module
 from seq2x.types import EOS
 
 from . import decoders, oracle
@@ -97,7 +97,7 @@ def test_the_bound_loses_nothing(seed, monkeypatch):
     memory = decoder.memory(range(3), [3] * 3, end=1.0)
     stopped = search(decoder, memory, [3] * 3, [12] * 3, rules)
     early, decoder.steps = len(decoder.steps), []
-    monkeypatch.setattr(beam_module, "attainable", lambda log_p, *rest: log_p * 0.0 + np.inf)
+    monkeypatch.setattr(beams_module, "attainable", lambda log_p, *rest: log_p * 0.0 + np.inf)
     whole = search(decoder, memory, [3] * 3, [12] * 3, rules)
     same(stopped, whole, slice(None), slice(None), exact=False)
     assert early <= len(decoder.steps)

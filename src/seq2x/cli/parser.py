@@ -31,6 +31,7 @@ class Parser(argparse.ArgumentParser):
 
     rooms: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
+    tucked: tuple[str, ...] = ()  # options that are no settings and stand in --help-all alone
 
     def error(self, message: str) -> NoReturn:
         """Raises `UsageError`: exit code 2 in our own format."""
@@ -215,13 +216,22 @@ class _Help(argparse.Action):
 class _HelpAll(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         assert isinstance(parser, Parser)  # by construction: told to mypy
-        streams.write(_short_help(parser) + "\n" + _all_settings(parser.rooms, parser.also))
+        more = [
+            action for action in parser._actions if action.option_strings and action.option_strings[0] in parser.tucked
+        ]
+        rest = "".join(_row(_spelling(action), action.help) + "\n" for action in more)
+        streams.write(_short_help(parser) + rest + "\n" + _all_settings(parser.rooms, parser.also))
         parser.exit()
 
 
 def _short_help(parser: argparse.ArgumentParser) -> str:
     """One screen: usage, purpose, one line for each thing that is not tucked away."""
-    shown = [action for action in parser._actions if action.help is not argparse.SUPPRESS]
+    tucked = parser.tucked if isinstance(parser, Parser) else ()
+    shown = [
+        action
+        for action in parser._actions
+        if action.help is not argparse.SUPPRESS and not set(tucked) & set(action.option_strings)
+    ]
     positional = [_row(str(action.metavar), action.help) for action in shown if not action.option_strings]
     options = [_row(_spelling(action), action.help) for action in shown if action.option_strings]
     blocks = [f"usage: {parser.usage}", f"{parser.description}.", "\n".join(positional), "\n".join(options)]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from seq2x.cli import streams
 from seq2x.cli.parser import Parser, add_settings, given
+from seq2x.cli.wishes import add_wishes, allowed, with_phrases
 from seq2x.errors import DataError, Seq2xError, StorageError, UsageError
 from seq2x.types import NOTHING, Alternative, Prediction, Want
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["HELP", "add", "record", "run"]
 
 _FILE = ("format", "columns", "on_bad_utf8", "max_line_bytes")  # settings of how the inputs are read
+
+_SHOWN = 10  # outputs that cannot be, each with its reason
 
 HELP = "raw inputs in, raw outputs out: N records in, N records out"
 
@@ -39,14 +42,11 @@ def add(parser: Parser) -> None:
     parser.add_argument("-o", "--out", metavar="FILE", help="write here instead of standard output")
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted --out FILE ends")
     parser.add_argument("--ensemble", metavar="RUN", action="append", default=[], help="decide together with this run")
-    parser.add_argument("--prefix", metavar="TEXT", help="every output begins with TEXT")
-    parser.add_argument(
-        "--forbid", metavar="TOKEN", action="append", default=[], help="never write TOKEN (repeatable); see --json"
-    )
     parser.add_argument(
         "--alignments", metavar="FILE", help="write which input word each output word came from: i-j, a line an output"
     )
-    shown = ("columns", "beam_size", "n_best", "sample", "device")
+    add_wishes(parser)
+    shown = ("beam_size", "n_best", "device")
     add_settings(parser, "search", "machine", shown=shown, also=("seed", *_FILE))
 
 
@@ -71,34 +71,40 @@ def run(arguments: argparse.Namespace) -> int:
         ensemble=arguments.ensemble,
     )
     resolved = predictor.settings(**settings)
+    allow = allowed(arguments.allow_only)
     predictor.task.forbid(arguments.forbid)  # a token that is none is said before --out is touched
     want: Want = NOTHING if arguments.alignments is None else frozenset({"attention"})
     if want:
         require_attention(predictor.task.members)
+    predictor.task.constrain(arguments.pattern, allow)
+    predictor.task.require(arguments.require)
     notes = Notes()
     inputs, idle = _inputs(arguments, file, str(predictor.task.about.search.get("columns", "auto")), notes)
     for line in [*without_effect(resolved, settings), *predictor.task.out_of_reach(resolved), *idle]:
         streams.note(line)
-    if "seed" in settings and not resolved.sample:
+    if "seed" in settings and not (resolved.sample or (resolved.mbr and resolved.mbr_from == "samples")):
         streams.note("seed has no effect with sample = false")
     done = _cut_back(_files(arguments), resolved.window) if arguments.resume else 0
-    inputs = islice(inputs, done, None)
-    tally = _Tally(arguments.file, predictor.task.source_codec, predictor.task.target_codec)
+    inputs = islice(with_phrases(inputs, arguments.require, arguments.require_file, notes), done, None)
+    tally = _Tally(arguments, predictor.task.source_codec, predictor.task.target_codec)
     with streams.Lines(arguments.out, append=arguments.resume) as out, _beside(arguments) as beside:
         waiting: list[Input] = []
-        texts, prefixes = tee(_remembering(inputs, waiting, tally))
+        texts, prefixes, phrases = tee(_remembering(inputs, waiting, tally), 3)
         found = predictor.stream(
             (one.text for one in texts),
             prefix=(arguments.prefix if one.prefix is None else one.prefix for one in prefixes),
+            require=(one.require for one in phrases),
             forbid=arguments.forbid,
             want=want,
+            allow=allow,
+            pattern=arguments.pattern,
             **settings,
         )
         written = 0
         while block := _placed(found, resolved.window, waiting, written, arguments):
+            tally.count(waiting, block)
             aligned = _aligned(predictor, waiting, block) if beside else [None] * len(block)
-            lines = zip(waiting, map(tally.count, block), aligned, strict=True)
-            out.block([_line(*one, as_json=arguments.json) for one in lines])
+            out.block([_line(*one, as_json=arguments.json) for one in zip(waiting, block, aligned, strict=True)])
             if beside:
                 beside.block(map(str, aligned))
             written += len(block)
@@ -112,6 +118,8 @@ def _require_sense(arguments: argparse.Namespace, file: Mapping[str, Any]) -> No
     """`UsageError` for a command line that contradicts itself, before any work."""
     from seq2x.settings import resolve
 
+    if arguments.require_file == "-" and arguments.file == "-" and arguments.text is None:
+        raise UsageError("seq2x predict --require-file", "inputs and phrases both on standard input", "two files")
     if arguments.resume and arguments.out is None:
         raise UsageError("seq2x predict --resume", "no --out FILE", "the file to go on with")
     if arguments.text is not None and arguments.file != "-":
@@ -149,8 +157,9 @@ def record(asked: Input, prediction: Prediction, aligned: str | None = None) -> 
     if prediction.alternatives:
         numbers["alternatives"] = [_numbers(alternative) for alternative in prediction.alternatives]
     extras = {} if asked.extras is None else {"extras": dict(asked.extras)}
-    links = {} if aligned is None else {"alignment": aligned}
-    return {"source": asked.text, **numbers, "truncated": prediction.truncated, **links, **extras}
+    more = {} if aligned is None else {"alignment": aligned}
+    more |= {"unmet": prediction.unmet} if prediction.unmet else {}
+    return {"source": asked.text, **numbers, "truncated": prediction.truncated, **more, **extras}
 
 
 def _placed(
@@ -159,42 +168,56 @@ def _placed(
     """The next outputs, `window` at most. An error of one of the inputs, of which `waiting` are those after the first
     `written`, names it by file and line; where its own record is to blame, it is one of data.
     """
-    from seq2x.data.lines import display
-
     try:
         return list(islice(found, window))
     except Seq2xError as error:
         if error.row is None:
             raise
         asked = waiting[error.row - written]
-        where = "--text" if arguments.text is not None else f"{display(arguments.file)}:{asked.line}"
+        where = _place(asked, arguments)
         if isinstance(error, UsageError) and asked.prefix is not None:
             raise DataError(where, error.found, error.expected, error.todo) from error
         raise error.at(where) from error
 
 
-class _Tally:
-    """What the reader of the outputs should know about them as a whole."""
+def _place(asked: Input, arguments: argparse.Namespace) -> str:
+    """Where an input stands."""
+    from seq2x.data.lines import display
 
-    def __init__(self, file: str, source: TextCodec, target: TextCodec) -> None:
+    return "--text" if arguments.text is not None else f"{display(arguments.file)}:{asked.line}"
+
+
+class _Tally:
+    """What the reader of the outputs should know about them as a whole, and at once where there is none."""
+
+    def __init__(self, arguments: argparse.Namespace, source: TextCodec, target: TextCodec) -> None:
         from seq2x.codecs import Unknowns
 
+        self._arguments, file = arguments, arguments.file
         self.tsv = file if file.removesuffix(".gz").endswith(".tsv") else ""
-        self.read = self.cut = self.blank = self.tabs = self.unknown = 0
+        self.read = self.cut = self.blank = self.tabs = self.unknown = self.loops = self.unmet = 0
         self.unlearned, self._target = Unknowns(source), target
 
-    def count(self, prediction: Prediction) -> Prediction:
-        self.cut += prediction.stopped == "length"
-        self.blank += prediction.stopped == "empty"
-        self.read += prediction.truncated and prediction.stopped != "length"
-        self.unknown += self._target.unknown_symbols(prediction.ids)
-        return prediction
+    def count(self, asked: Sequence[Input], predictions: Sequence[Prediction]) -> None:
+        for one, prediction in zip(asked, predictions, strict=True):
+            self.cut += prediction.stopped == "length"
+            self.loops += prediction.stopped == "loop"
+            self.blank += prediction.stopped == "empty"
+            self.read += prediction.truncated and prediction.stopped not in ("length", "loop")
+            self.unknown += self._target.unknown_symbols(prediction.ids)
+            self.unmet += prediction.stopped == "unmet"
+            if prediction.unmet and self.unmet <= _SHOWN:
+                streams.warn(f"{_place(one, self._arguments)}: {prediction.unmet}; its output is empty")
 
     def lines(self) -> Iterator[str]:
+        if self.unmet > _SHOWN:
+            yield f"{self.unmet:,} x output empty, as none can be as it has to be (--json says why for each)"
         if self.read:
             yield f"{self.read:,} x input longer than the model reads; its end was not seen"
         if self.cut:
             yield f"{self.cut:,} x output cut by its length limit (max_length is larger if you set it)"
+        if self.loops:
+            yield f"{self.loops:,} x output cut where it said the same again and again (loops = allow lets it)"
         if self.tabs and self.tsv:
             way = f"cut -f1 {self.tsv} | seq2x predict RUN gives it the first column alone"
             yield f"{self.tabs:,} x input with a TAB: the whole line is the input ({way})"

@@ -114,9 +114,13 @@ class Subwords(Segmenter):
         """The symbols of one pretoken."""
 
     def segment(self, text: str, more: Mapping[str, int] = _NO_MORE) -> list[int]:
+        return self.within(lead(text))
+
+    def within(self, text: str) -> list[int]:
+        """The symbols of `text` that stands behind another one."""
         ids: list[int] = []
         known = self._known
-        for pretoken in pretokens(lead(text)):
+        for pretoken in pretokens(text):
             found = known.get(pretoken)
             if found is None:
                 found = self.cut(pretoken)

@@ -13,7 +13,7 @@ from .bpe import Bpe
 from .files import from_bytes, to_bytes
 from .learn import learn
 from .pretokens import unlead
-from .segment import Bytes, Chars, Segmenter, Words
+from .segment import Bytes, Chars, Segmenter, Subwords, Words
 from .unicode import FORMS, Form, normalise
 from .unigram import Unigram
 from .vocabulary import FIRST, UNITS, Units, Unknown, Vocabulary
@@ -146,7 +146,26 @@ class TextCodec:
         pieces = self.vocabulary.pieces
         return frozenset("".join(pieces)) if self.units == "word" else frozenset(p for p in pieces if len(p) == 1)
 
+    def spellings(self, phrase: str) -> list[list[int]]:
+        """The symbols that `phrase` may be written with in the middle of a line, each as `encode` would cut it.
+
+        Subwords begin with a blank or, behind a bracket, say, without one; to look only for what stands at the
+        beginning of a word, let `phrase` begin with a blank. All other units have one spelling.
+        """
+        text = self.normalise(phrase).replace("\n", " ")
+        if not isinstance(self._segmenter, Subwords):
+            return [self._segmenter.segment(text)]
+        begins = text.startswith(" ")
+        plain = text[1:] if begins else text
+        found = [self._segmenter.segment(plain), *([] if begins else [self._segmenter.within(plain)])]
+        return [ids for number, ids in enumerate(found) if ids not in found[:number]]
+
     # -------------------------------------------------------------- symbols -> text
+
+    @property
+    def written(self) -> Sequence[bytes]:
+        """What each symbol writes, in UTF-8 or a part of it; nothing for special ones."""
+        return self._bytes
 
     def decode(self, ids: Sequence[int], extra: Sequence[bytes] = ()) -> str:
         """The text of `ids`: one line of valid UTF-8, whatever the ids.

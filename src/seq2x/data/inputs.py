@@ -18,19 +18,21 @@ from seq2x.data.records import is_jsonl_name, kind_of, parse_record, texts_of
 __all__ = ["Input", "input_format", "read_inputs", "source_keys"]
 
 _PREFIX = "prefix"  # the field of a record that says how its output begins
+_REQUIRE = "require"  # and the one that says what it holds
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
     """`text` to predict from. `line`: its line in the file, from 1. `extras`: the other fields of its JSON record, as
     they stand there; None where inputs are lines of text. `prefix`: what its output shall begin with, if its record has
-    such a field.
+    such a field; `require`: phrases that it shall hold, likewise.
     """
 
     text: str
     line: int
     extras: Mapping[str, Any] | None = None
     prefix: str | None = None
+    require: tuple[str, ...] = ()
 
 
 def input_format(path: PathLike, asked: str = "auto") -> Literal["lines", "jsonl"]:
@@ -62,8 +64,8 @@ def read_inputs(
     """Every input of `path`, in order; from a pipe or a terminal each is given as soon as it is there.
 
     `source`: keys of a JSON record whose texts, joined by a blank, are the input; none: the one key of the first record
-    that is called like a source. A field "prefix" beside them is what the output begins with; null is none. Raises
-    DataError with `file:line`.
+    that is called like a source. A field "prefix" beside them is what the output begins with, a field "require" a
+    phrase that it holds, or a list of them; null is none. Raises DataError with `file:line`.
     """
     keys = tuple(source)
     notes = Notes() if notes is None else notes
@@ -81,11 +83,12 @@ def read_inputs(
                 prefix = extras.get(_PREFIX)
                 if not isinstance(prefix, str | None):
                     raise ValueError(f'"{_PREFIX}" holds {kind_of(prefix)}; expected text')
+                require = () if extras.get(_REQUIRE) is None else tuple(texts_of(extras, _REQUIRE))
             except ValueError as error:
                 raise ReadError("record", display(path), number, str(error)) from error
             if (plain := in_one_line(joined)) != joined:
                 notes.add("line_end", display(path), number)
-            yield Input(plain, number, extras, prefix)
+            yield Input(plain, number, extras, prefix, require)
 
 
 def _named_source(record: Mapping[str, Any], path: PathLike, line: int) -> tuple[str]:

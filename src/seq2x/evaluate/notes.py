@@ -35,9 +35,11 @@ def unsearched(names: Iterable[str]) -> list[str]:
 def about_outputs(predictions: Sequence[Prediction]) -> list[str]:
     """How many inputs were not read to their end, and how many outputs were cut."""
     kinds = Counter(prediction.stopped for prediction in predictions)
-    lines = cut_sources(sum(p.truncated and p.stopped != "length" for p in predictions))
+    lines = cut_sources(sum(p.truncated and p.stopped not in ("length", "loop") for p in predictions))
     if kinds["length"]:
         lines.append(f"{kinds['length']:,} x output cut by its length limit")
+    if kinds["loop"]:
+        lines.append(f"{kinds['loop']:,} x output cut where it said the same again and again (loops = allow lets it)")
     return lines
 
 

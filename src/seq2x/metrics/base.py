@@ -37,6 +37,10 @@ class TextMetric(ABC):
     def count(self, output: str, references: Sequence[str]) -> Statistics:
         """Sufficient statistics of one pair: `[k]`, always of the same length."""
 
+    def count_each(self, texts: Sequence[str]) -> Statistics:
+        """`[n,n,k]`: the statistics of each of `texts` (first) with each of them as the one right output (second)."""
+        return np.array([[self.count(text, [right]) for right in texts] for text in texts])
+
     @abstractmethod
     def score(self, total: Statistics) -> float:
         """The metric of summed statistics."""

@@ -4,11 +4,28 @@ search      the n best outputs of each sentence (beam search; beam size 1 is gre
 sample      draws from the distribution over outputs
 Ensemble    a decoder over decoders
 Rules, Sampling, limits     what a search obeys
+Automaton   which outputs there may be; Automata guide the sentences of a batch, and so may any other Guide
+in_a_loop   whether an output says the same again and again
 """
 
+from seq2x.search.automaton import NEVER, Automaton
 from seq2x.search.beam import search
 from seq2x.search.ensemble import Ensemble
+from seq2x.search.guide import Automata, Guide
+from seq2x.search.loops import in_a_loop
 from seq2x.search.rules import Rules, Sampling, limits
 from seq2x.search.sample import sample
 
-__all__ = ["Ensemble", "Rules", "Sampling", "limits", "sample", "search"]
+__all__ = [
+    "NEVER",
+    "Automata",
+    "Automaton",
+    "Ensemble",
+    "Guide",
+    "Rules",
+    "Sampling",
+    "in_a_loop",
+    "limits",
+    "sample",
+    "search",
+]

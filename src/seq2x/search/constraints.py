@@ -51,6 +51,14 @@ class Constraints:
             if most >= size:
                 raise UsageError(name, f"symbol {most}", f"symbols below {size}: this decoder has no others")
 
+    def begin(self, sentences: int) -> Array:
+        """`[B]`: how many symbols of each sentence are the caller's wish, by its prefix or the minimum length."""
+        least_B = np.full(sentences, self._rules.min_length, dtype=np.int64)
+        if self._prefix_BP is None:
+            return least_B
+        ends_BP = np.where(to_numpy(self._prefix_BP) >= 0, np.arange(1, self._forced_to + 1), 0)
+        return np.concatenate([least_B[:, None], ends_BP], -1).max(-1)
+
     @property
     def needs_history(self) -> bool:
         """Whether `forbid` looks at the symbols so far."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from seq2x.arrays import copy, float64, namespace
 from seq2x.search.drive import Drive, lengths_of
+from seq2x.search.guide import Guide
 from seq2x.search.penalties import coverage_term, final_score
 from seq2x.search.rules import Rules
 from seq2x.search.trace import Ends, Note, empty, read_off
@@ -28,13 +29,14 @@ def greedy(
     rules: Rules,
     prefix: Array | None = None,
     want: Want = NOTHING,
+    guide: Guide | None = None,
 ) -> Hypotheses:
     """The best symbol of every step: `beam_search` with one beam, at a fraction of its bookkeeping."""
     sources, most = lengths_of(source_lengths, max_lengths)
     if len(sources) == 0:
         return empty(1)
     asked = want | {"attention"} if rules.coverage_beta else want
-    drive = Drive(decoder, memory, len(sources), 1, 1, asked, rules, prefix)
+    drive = Drive(decoder, memory, len(sources), 1, 1, asked, rules, prefix, most, guide, alone=True)
 
     def best(drive: Drive) -> tuple[Array, Array]:
         values_N1, ids_N1 = drive.candidates(1)

@@ -14,6 +14,7 @@ __all__ = ["Rules", "Sampling", "limits"]
 
 _LENGTH_PENALTIES = ("none", "wu", "average")
 _STOPS = ("first", "bound")
+_LOOPS = ("stop", "allow")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,9 @@ class Rules:
     `min_length` does not count `</s>`. No sequence of `no_repeat_ngram_size` symbols occurs twice (0: allowed).
     `forbidden` symbols are never chosen; padding and `<s>` never are anyway. `stop`: "first" ends a sentence when
     `beam_size` of its hypotheses have ended; "bound" when nothing alive can enter the n best any more, which
-    takes longer and loses nothing.
+    takes longer and loses nothing. `loops`: "stop" ends what says the same again and again (see
+    `seq2x.search.loops`); "allow" lets it go on to its limit. `diversity_groups` share the beam among them, each kept
+    from the symbols of those before it with `diversity_strength` (see `seq2x.search.beams`); 1: one beam.
 
     Raises `UsageError` for values outside their range.
     """
@@ -41,6 +44,9 @@ class Rules:
     no_repeat_ngram_size: int = 0
     forbidden: tuple[int, ...] = ()
     stop: str = "first"
+    loops: str = "stop"
+    diversity_groups: int = 1
+    diversity_strength: float = 0.5
 
     def __post_init__(self) -> None:
         _at_least("beam_size", self.beam_size, 1)
@@ -48,12 +54,18 @@ class Rules:
         if self.n_best > self.beam_size:
             raise UsageError("n_best", f"{self.n_best}", f"at most beam_size ({self.beam_size})", "raise beam_size")
         _one_of("length_penalty", self.length_penalty, _LENGTH_PENALTIES)
-        for name in ("length_alpha", "coverage_beta", "eos_gamma"):
+        for name in ("length_alpha", "coverage_beta", "eos_gamma", "diversity_strength"):
             _at_least(name, getattr(self, name), 0.0)
         _at_least("min_length", self.min_length, 0)
         _at_least("no_repeat_ngram_size", self.no_repeat_ngram_size, 0)
         _at_least("forbidden", min(self.forbidden, default=0), 0)
         _one_of("stop", self.stop, _STOPS)
+        _one_of("loops", self.loops, _LOOPS)
+        _at_least("diversity_groups", self.diversity_groups, 1)
+        if self.beam_size % self.diversity_groups:
+            raise UsageError(
+                "diversity_groups", f"{self.diversity_groups}", f"a divisor of beam_size ({self.beam_size})"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +85,7 @@ class Sampling:
     min_length: int = 0
     no_repeat_ngram_size: int = 0
     forbidden: tuple[int, ...] = ()
+    loops: str = "stop"
 
     def __post_init__(self) -> None:
         if not 0.0 < self.temperature < float("inf"):
@@ -83,6 +96,7 @@ class Sampling:
         for name in ("top_k", "seed", "min_length", "no_repeat_ngram_size"):
             _at_least(name, getattr(self, name), 0)
         _at_least("forbidden", min(self.forbidden, default=0), 0)
+        _one_of("loops", self.loops, _LOOPS)
 
 
 def limits(

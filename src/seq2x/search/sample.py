@@ -8,6 +8,7 @@ import numpy as np
 
 from seq2x.arrays import float64, namespace
 from seq2x.search.drive import Drive, lengths_of
+from seq2x.search.guide import Guide
 from seq2x.search.roll import roll
 from seq2x.search.rules import Sampling
 from seq2x.search.trace import empty, read_off
@@ -25,6 +26,7 @@ def sample(
     row_keys: Array,
     prefix: Array | None = None,
     want: Want = NOTHING,
+    guide: Guide | None = None,
 ) -> Hypotheses:
     """`sampling.n` draws for each sentence, in the order they are drawn (not sorted); `scores` are log P.
 
@@ -37,13 +39,14 @@ def sample(
     sources, most = lengths_of(source_lengths, max_lengths)
     if len(sources) == 0:
         return empty(sampling.n)
-    drive = Drive(decoder, memory, len(sources), sampling.n, 1, want, sampling, prefix)
+    drive = Drive(decoder, memory, len(sources), sampling.n, 1, want, sampling, prefix, most, guide, alone=True)
     uniform_BnT = drive.here(uniforms(sampling.seed, row_keys, sampling.n, int(most.max())))
 
     def one(drive: Drive) -> tuple[Array, Array]:
         uniform_N = drive.there(uniform_BnT[drive.rows_B, :, drive.length].reshape(-1))
         forbid_NF = drive.forbidden()
-        log_p_N, ids_N = drive.answer.sample(uniform_N, sampling.temperature, sampling.top_k, sampling.top_p, forbid_NF)
+        (said,) = drive.answers()
+        log_p_N, ids_N = said.sample(uniform_N, sampling.temperature, sampling.top_k, sampling.top_p, forbid_NF)
         log_p_N1, ids_N1 = float64(drive.here(log_p_N))[:, None], drive.here(ids_N)[:, None]
         # Where everything is forbidden, a decoder has nothing right to draw.
         against_N1 = (drive.here(forbid_NF) == ids_N1).any(-1)[:, None] & (log_p_N1 < np.inf)

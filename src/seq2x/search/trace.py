@@ -13,7 +13,7 @@ import numpy as np
 from seq2x.arrays import to_numpy
 from seq2x.types import PAD, Array, Hypotheses
 
-__all__ = ["Ends", "Note", "empty", "read_off"]
+__all__ = ["Ends", "Note", "empty", "merged", "read_off"]
 
 
 class Note(NamedTuple):
@@ -73,6 +73,18 @@ def read_off(notes: list[Note], ends: Ends, n: int) -> Hypotheses:
             weights = note.attention[row, beam[b, j]]
             attention[b, j, t, : weights.shape[-1]] = weights
     return Hypotheses(tokens, length, ends.score, log_p, ends.stopped, attention)
+
+
+def merged(found: Hypotheses, groups: int, n: int) -> Hypotheses:
+    """The `n` best of each sentence, of which `groups` rows stand side by side in `found`: ended ones first."""
+
+    def together(part: Array) -> Array:
+        return part.reshape(len(part) // groups, -1, *part.shape[2:])
+
+    rank = np.lexsort((-together(found.scores), -together(found.stopped)), axis=-1)[:, :n]
+    rows = np.arange(len(rank))[:, None]
+    parts = (found.tokens, found.lengths, found.scores, found.log_p, found.stopped, found.attention)
+    return Hypotheses(*(None if part is None else together(part)[rows, rank] for part in parts))
 
 
 def _places(rows: np.ndarray[Any, Any], sentences: int) -> np.ndarray[Any, Any]:

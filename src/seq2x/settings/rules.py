@@ -164,7 +164,16 @@ def _text_rule(s: Settings) -> str:
 
 
 def _search_rule(s: Settings) -> str:
-    if s.n_best > s.beam_size and not s.sample:
+    drawn = s.mbr is not None and s.mbr_from == "samples"
+    if s.mbr is not None and s.sample:
+        return f'mbr = "{s.mbr}" and sample = true; mbr draws by itself (samples, temperature, top_k, top_p)'
+    if drawn and s.n_best > s.samples:
+        return f"n_best = {s.n_best} and samples = {s.samples}; there are no more draws than that to rank"
+    if s.beam_size % s.diversity_groups and not (s.sample or drawn):
+        return (
+            f"diversity_groups = {s.diversity_groups} and beam_size = {s.beam_size}; groups must share the beam evenly"
+        )
+    if s.n_best > s.beam_size and not (s.sample or drawn):
         return f"n_best = {s.n_best} and beam_size = {s.beam_size}; a beam yields at most beam_size outputs"
     if s.max_length is not None and s.min_length > s.max_length:
         return f"min_length = {s.min_length} and max_length = {s.max_length}; no output is that short and that long"
@@ -256,10 +265,18 @@ def _idle_search(s: Settings) -> dict[str, str]:
         found["length_alpha"] = 'length_penalty = "none"'
     elif s.length_alpha == 0.0:
         found["length_penalty"] = "length_alpha = 0"
-    if s.sample:
-        for name in ("beam_size", "length_penalty", "length_alpha", "coverage_beta", "eos_gamma"):
-            found[name] = "sample = true"
+    drawn = s.mbr is not None and s.mbr_from == "samples"
+    if s.diversity_groups == 1:
+        found["diversity_strength"] = "diversity_groups = 1"
+    if s.sample or drawn:
+        of_beams = ("length_penalty", "length_alpha", "coverage_beta", "eos_gamma", "diversity_groups")
+        for name in ("beam_size", *of_beams, "diversity_strength"):
+            found[name] = "sample = true" if s.sample else f'mbr = "{s.mbr}"; it draws'
     else:
         for name in ("temperature", "top_k", "top_p"):
             found[name] = "sample = false"
+    if s.mbr is None:
+        found |= dict.fromkeys(("mbr_from", "samples"), "mbr = none")
+    elif not drawn:
+        found["samples"] = 'mbr_from = "beam"'
     return found

@@ -265,6 +265,30 @@ class Settings:
     top_p: Annotated[float, Gt(0.0), Le(1.0)] = _setting(
         1.0, "search", "sample among the smallest set with this mass", harmless=True
     )
+    loops: Literal["stop", "allow"] = _setting(
+        "stop",
+        "search",
+        "stop: end what says one phrase 8 times in a row, and over more than 80 symbols; allow: up to its limit",
+        harmless=True,
+    )
+    diversity_groups: Annotated[int, Ge(1), Le(1000)] = _setting(
+        1,
+        "search",
+        "diverse beam search: so many groups share the beam, each kept from what those before it say",
+        harmless=True,
+    )
+    diversity_strength: Annotated[float, Ge(0.0), Le(1e6)] = _setting(
+        0.5, "search", "how much log p a symbol costs for each beam of an earlier group that has it", harmless=True
+    )
+    mbr: Literal["bleu", "bleu_tokens", "chrf", "ter", "exact_match", "cer", "wer", "per", "word_errors"] | None = (
+        _setting(None, "search", "minimum Bayes risk: the output nearest to all others, by this metric", harmless=True)
+    )
+    mbr_from: Literal["samples", "beam"] = _setting(
+        "samples", "search", "what it compares: draws of the model, or what the beam holds", harmless=True
+    )
+    samples: Annotated[int, Ge(1), Le(1000)] = _setting(
+        32, "search", "draws to compare for mbr; the time of the comparison grows with their square", harmless=True
+    )
 
     # --- machine
     device: str = _setting("auto", "machine", "auto, cpu, cuda or cuda:N", harmless=True)

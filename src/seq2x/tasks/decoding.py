@@ -10,9 +10,11 @@ import numpy as np
 from seq2x.codecs.text import TextCodec
 from seq2x.engine import Engine
 from seq2x.errors import Seq2xError, UsageError
-from seq2x.search import Ensemble, Rules, Sampling, limits, sample, search
+from seq2x.search import Ensemble, Guide, Rules, Sampling, in_a_loop, limits, sample, search
 from seq2x.settings import Settings
+from seq2x.tasks.constraining import Demand, Demands
 from seq2x.tasks.reading import Source, copy_ids, padded
+from seq2x.tasks.risk import draws, least_risk
 from seq2x.types import Alternative, Decoder, Hypotheses, Prediction, Want
 
 if TYPE_CHECKING:
@@ -24,11 +26,12 @@ _ROOM = 20  # symbols that an automatic limit leaves beyond a prefix, as beyond 
 
 
 class Request(NamedTuple):
-    """What is asked: item `row` of a call, and the symbols that its output shall begin with."""
+    """What is asked: item `row` of a call, the symbols that its output shall begin with, and what it has to be."""
 
     row: int
     source: Source
     prefix: list[int]
+    demand: Demand = Demand()
 
     @property
     def text(self) -> str:
@@ -42,33 +45,53 @@ def decode(
     batch: Sequence[Request],
     settings: Settings,
     want: Want,
-    forbidden: tuple[int, ...],
+    demands: Demands,
 ) -> list[Prediction]:
     """The outputs of `members`, which decide together, each with its engine, for a batch that is searched at once.
 
-    Raises `UsageError` for a prefix that does not fit the limit, `DivergedError` for numbers that are none; both name
-    the input by its place in the call.
+    Where no output is as `demands` want it, there is none, and it says why. Raises `UsageError` for a prefix that does
+    not fit the limit, `DivergedError` for numbers that are none; both name the input by its place in the call.
     """
-    lengths = np.array([request.source.length for request in batch], np.int64)
-    prefix = _prefix(batch)
-    most = _limits(members, lengths, prefix, settings)
+    most = _limits(members, batch, settings)
     for request, limit in zip(batch, most.tolist(), strict=True):
         if len(request.prefix) > limit:
             long = f"a prefix of {len(request.prefix):,} symbols"
             raise UsageError(_place(request), long, f"at most the limit of {limit:,}", row=request.row)
+    unmet = [one.demand.unmet(one.prefix, limit) for one, limit in zip(batch, most.tolist(), strict=True)]
+    able = [number for number, why in enumerate(unmet) if not why]
+    results = [_none(why) for why in unmet]
+    if able:
+        some = [batch[number] for number in able]
+        found = _searched(members, engines, some, most[able], settings, want, demands)
+        for row, (number, request) in enumerate(zip(able, some, strict=True)):
+            results[number] = _prediction(found, row, request, int(most[number]), settings, demands)
+    return results
+
+
+def _searched(
+    members: Sequence[Generate],
+    engines: Sequence[Engine],
+    batch: Sequence[Request],
+    most: np.ndarray[Any, Any],
+    settings: Settings,
+    want: Want,
+    demands: Demands,
+) -> Hypotheses:
+    """What a search finds, or what is drawn, for a batch whose outputs have at most `most` `[B]` symbols."""
+    lengths = np.array([request.source.length for request in batch], np.int64)
+    prefix = _prefix(batch)
+    guide: Guide | None = demands.guide([one.demand for one in batch], [one.text for one in batch])
     decoder, memory = _together(members, engines, [request.source for request in batch])
     try:
-        if settings.sample:
+        if settings.sample or draws(settings):
             keys = np.array([request.source.key for request in batch], np.int64)
-            found = sample(decoder, memory, lengths, most, _sampling(settings, forbidden), keys, prefix, want)
-        else:
-            found = search(decoder, memory, lengths, most, _rules(settings, forbidden), prefix, want)
+            sampling = _sampling(settings, demands.forbidden)
+            return sample(decoder, memory, lengths, most, sampling, keys, prefix, want, guide)
+        return search(decoder, memory, lengths, most, _rules(settings, demands.forbidden), prefix, want, guide)
     except Seq2xError as error:
         if error.row is None:
             raise
         raise error.at(_place(batch[error.row]), batch[error.row].row) from error
-    codec = members[0].target_codec
-    return [_prediction(found, row, one.source, settings, codec) for row, one in enumerate(batch)]
 
 
 def most_symbols(members: Iterable[Generate]) -> int | None:
@@ -93,19 +116,17 @@ def _prefix(batch: Sequence[Request]) -> np.ndarray[Any, np.dtype[np.int64]] | N
 
 
 def _limits(
-    members: Sequence[Generate],
-    lengths: np.ndarray[Any, Any],
-    prefix: np.ndarray[Any, Any] | None,
-    settings: Settings,
+    members: Sequence[Generate], batch: Sequence[Request], settings: Settings
 ) -> np.ndarray[Any, np.dtype[np.int64]]:
     """`[B]`: how many symbols each output may have, `</s>` counted."""
     room = settings.min_length + 1
+    given = [max(len(request.prefix), request.demand.least(request.prefix)) for request in batch]
     return limits(
-        lengths,
+        np.array([request.source.length for request in batch], np.int64),
         max_length=settings.max_length,
         ratio=members[0].about.length_ratio,
         most=most_symbols(members),
-        room=room if prefix is None else np.maximum((prefix >= 0).sum(-1) + _ROOM, room),
+        room=np.array([max(room, symbols + _ROOM if symbols else 0) for symbols in given]),
     )
 
 
@@ -124,10 +145,11 @@ def _sampling(settings: Settings, forbidden: tuple[int, ...]) -> Sampling:
         top_k=settings.top_k,
         top_p=settings.top_p,
         seed=settings.seed,
-        n=settings.n_best,
+        n=settings.samples if draws(settings) else settings.n_best,
         min_length=settings.min_length,
         no_repeat_ngram_size=settings.no_repeat_ngram_size,
         forbidden=forbidden,
+        loops=settings.loops,
     )
 
 
@@ -135,7 +157,7 @@ def _rules(settings: Settings, forbidden: tuple[int, ...]) -> Rules:
     """With more than one output wanted, all that the beam holds: some may turn out to be the same text."""
     return Rules(
         beam_size=settings.beam_size,
-        n_best=settings.beam_size if settings.n_best > 1 else 1,
+        n_best=settings.beam_size if settings.n_best > 1 or settings.mbr else 1,
         length_penalty=settings.length_penalty,
         length_alpha=settings.length_alpha,
         coverage_beta=settings.coverage_beta,
@@ -143,20 +165,34 @@ def _rules(settings: Settings, forbidden: tuple[int, ...]) -> Rules:
         min_length=settings.min_length,
         no_repeat_ngram_size=settings.no_repeat_ngram_size,
         forbidden=forbidden,
+        loops=settings.loops,
+        diversity_groups=settings.diversity_groups,
+        diversity_strength=settings.diversity_strength,
     )
 
 
 # ------------------------------------------------------------------ symbols -> text
 
 
-def _prediction(found: Hypotheses, row: int, source: Source, settings: Settings, codec: TextCodec) -> Prediction:
-    """Row `row` of `found`, without hypotheses that do not exist."""
+def _prediction(
+    found: Hypotheses, row: int, request: Request, limit: int, settings: Settings, demands: Demands
+) -> Prediction:
+    """Row `row` of `found`, without hypotheses that do not exist or are not as they have to be."""
     ranks = [rank for rank in range(found.tokens.shape[1]) if found.stopped[row, rank] >= 0]
-    if not ranks:  # nothing was allowed even at the start
+    if not ranks and request.demand.automaton is None:  # nothing was allowed even at the start
         return Prediction("", stopped="length", truncated=True)
-    best = _distinct(found, row, ranks, source.extra, settings, codec)
-    first = best[0]
-    attention = None if found.attention is None else found.attention[row, ranks[0], : found.lengths[row, ranks[0]]]
+    every = [_alternative(found, row, rank, request.source.extra, demands.codec, limit) for rank in ranks]
+    met = [
+        (one, rank) for one, rank in zip(every, ranks, strict=True) if demands.met(request.demand, one.ids, one.value)
+    ]
+    if not met:
+        return _none(f"no output was found that {' and '.join(request.demand.says)}")
+    if settings.mbr:
+        met = least_risk(met, settings.mbr, drawn=draws(settings))
+    best = _distinct(met, settings)
+    (first, rank), attention = best[0], None
+    if found.attention is not None:
+        attention = found.attention[row, rank, : found.lengths[row, rank]]
     return Prediction(
         value=first.value,
         tokens=first.tokens,
@@ -164,29 +200,34 @@ def _prediction(found: Hypotheses, row: int, source: Source, settings: Settings,
         score=first.score,
         log_p=first.log_p,
         token_log_p=first.token_log_p,
-        alternatives=tuple(best) if settings.n_best > 1 else (),
-        truncated=source.truncated or first.stopped == "length",
+        alternatives=tuple(one for one, _ in best) if settings.n_best > 1 else (),
+        truncated=request.source.truncated or first.stopped in ("length", "loop"),
         stopped=first.stopped,
         attention=attention,
     )
 
 
-def _distinct(
-    found: Hypotheses, row: int, ranks: Sequence[int], extra: tuple[bytes, ...], settings: Settings, codec: TextCodec
-) -> list[Alternative]:
-    """The first `n_best` of `ranks`; in a search no two with the same text, which may be cut in several ways."""
-    best: list[Alternative] = []
+def _none(why: str) -> Prediction:
+    """No output, and why."""
+    return Prediction("", stopped="unmet", unmet=why)
+
+
+def _distinct(ranked: Sequence[tuple[Alternative, int]], settings: Settings) -> list[tuple[Alternative, int]]:
+    """The first `n_best`; where they are not mere draws no two with the same text, which may be cut in several ways."""
+    best: list[tuple[Alternative, int]] = []
     texts: set[str] = set()
-    for alternative in (_alternative(found, row, rank, extra, codec) for rank in ranks):
+    for alternative, rank in ranked:
         if settings.sample or alternative.value not in texts:
-            best.append(alternative)
+            best.append((alternative, rank))
             texts.add(alternative.value)
         if len(best) == settings.n_best:
             break
     return best
 
 
-def _alternative(found: Hypotheses, row: int, rank: int, extra: tuple[bytes, ...], codec: TextCodec) -> Alternative:
+def _alternative(
+    found: Hypotheses, row: int, rank: int, extra: tuple[bytes, ...], codec: TextCodec, limit: int
+) -> Alternative:
     ended = found.stopped[row, rank] == 1
     length = int(found.lengths[row, rank])
     token_log_p = tuple(found.log_p[row, rank, :length].tolist())
@@ -198,7 +239,7 @@ def _alternative(found: Hypotheses, row: int, rank: int, extra: tuple[bytes, ...
         score=float(found.scores[row, rank]),
         log_p=float(sum(token_log_p)),
         token_log_p=token_log_p,
-        stopped="end" if ended else "length",
+        stopped="end" if ended else "loop" if length < limit and in_a_loop(ids) else "length",
     )
 
 

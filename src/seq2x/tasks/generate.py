@@ -24,8 +24,10 @@ from seq2x.saved import Saved
 from seq2x.settings import Settings
 from seq2x.tasks.about import MODEL_FILE, TASK_FILE, About
 from seq2x.tasks.alignments import Links, links, require_attention
+from seq2x.tasks.constraining import FREE, Constraint, Demands, GuideMaker, constraint, phrase_symbols
 from seq2x.tasks.decoding import Request, decode, most_symbols
 from seq2x.tasks.reading import Source, padded, read
+from seq2x.tasks.risk import draws
 from seq2x.tasks.scoring import Given, TargetScore, require_scorable, score_batch
 from seq2x.tasks.weights import fill, own_tensors, pack, verify
 from seq2x.tasks.wishes import forbidden_symbols, prefix_symbols
@@ -87,26 +89,35 @@ class Generate:
         want: Want = NOTHING,
         *,
         prefixes: Sequence[str] = (),
+        requires: Sequence[Sequence[str]] = (),
         forbidden: tuple[int, ...] = (),
+        constraint: Constraint = FREE,
     ) -> list[Prediction]:
         """One Prediction per text, in order: a search, or draws if `settings.sample`.
 
         Texts are decoded `settings.batch_size` together, the longest first, so that little is padding, on a CPU as
         many such batches at once as torch has threads. A blank text has a blank output. With `settings.invariant` each
         text is decoded alone: the same bits whatever stands beside it. `prefixes`: what each output begins with (see
-        `seq2x.tasks.wishes`), none where it is empty. `forbidden` symbols are not chosen (see `forbid`).
+        `seq2x.tasks.wishes`), none where it is empty; `requires`: phrases that each output holds. `forbidden` symbols
+        are not chosen (see `forbid`); every output obeys `constraint` (see `constrain`). An output that cannot be as it
+        has to is none, and says why.
 
         Raises `UsageError` for a prefix that no output can begin with and `DivergedError` for a damaged model; the
         `row` of each is the number of the text.
         """
         results = [Prediction("", stopped="empty")] * len(texts)
-        requests = self._requests(texts, prefixes)
+        if any(requires):
+            self._require_vocabulary()
+        demands = Demands(self.target_codec, constraint, forbidden, settings.min_length)
+        requests = self._requests(texts, prefixes, requires, demands)
         requests.sort(key=lambda request: -request.source.length)
         size = 1 if settings.invariant else settings.batch_size
+        if draws(settings):  # no more rows at once than a beam search has
+            size = max(1, min(size, size * settings.beam_size // settings.samples))
         parts = [requests[begin : begin + size] for begin in range(0, len(requests), size)]
 
         def work(part: Sequence[Request]) -> list[Prediction]:
-            return halving(lambda some: decode(self.members, engines, some, settings, want, forbidden), part)
+            return halving(lambda some: decode(self.members, engines, some, settings, want, demands), part)
 
         with _evaluating(self.members):
             engines = [member.engine(settings.backend) for member in self.members]
@@ -154,6 +165,20 @@ class Generate:
     def forbid(self, tokens: Iterable[str]) -> tuple[int, ...]:
         """The symbols that `tokens` name, for `predict`; `UsageError` for one that names none."""
         return forbidden_symbols(self.target_codec, tokens)
+
+    def constrain(
+        self, pattern: str | None = None, allow: Iterable[str] | None = None, guide: GuideMaker | None = None
+    ) -> Constraint:
+        """What every output has to be, for `predict`: see `seq2x.tasks.constraining.constraint`."""
+        if (pattern, allow, guide) != (None, None, None):
+            self._require_vocabulary()
+        return constraint(self.target_codec, pattern, allow, guide)
+
+    def require(self, phrases: Iterable[str]) -> None:
+        """`UsageError` for a phrase that no output can hold."""
+        for phrase in phrases:
+            self._require_vocabulary()
+            phrase_symbols(self.target_codec, phrase)
 
     def align(self, text: str, prediction: Prediction) -> Links:
         """(word of `text`, word of the output) pairs, one at most for each word of the output: see
@@ -235,7 +260,16 @@ class Generate:
 
     # -------------------------------------------------------------- within
 
-    def _requests(self, texts: Sequence[str], prefixes: Sequence[str]) -> list[Request]:
+    def _require_vocabulary(self) -> None:
+        """`UsageError` where outputs may hold symbols that no vocabulary has: an automaton knows only those it has."""
+        for member in self.members:
+            if member.about.shape.copy != "none":
+                found = f'this run copies (copy = "{member.about.shape.copy}"), and what is copied no constraint knows'
+                raise UsageError("constraint", found, "a run without copying, or outputs without constraints")
+
+    def _requests(
+        self, texts: Sequence[str], prefixes: Sequence[str], requires: Sequence[Sequence[str]], demands: Demands
+    ) -> list[Request]:
         """Every text that is not blank, read."""
         cut: dict[tuple[str, tuple[bytes, ...]], list[int]] = {}
         requests = []
@@ -248,7 +282,7 @@ class Generate:
                 except Seq2xError as error:
                     raise error.at(f"input {row + 1:,}", row) from error
             if not source.blank:
-                requests.append(Request(row, source, cut[prefix]))
+                requests.append(Request(row, source, cut[prefix], demands.of(requires[row] if requires else ())))
         return requests
 
     def _more(self, source: Source) -> dict[str, int]:

@@ -8,7 +8,7 @@ from seq2x.codecs.text import TextCodec
 from seq2x.errors import UsageError
 from seq2x.types import SPECIALS
 
-__all__ = ["forbidden_symbols", "prefix_symbols"]
+__all__ = ["forbidden_symbols", "named_symbols", "prefix_symbols"]
 
 _SHOWN = 8  # symbols of a text that is no single one, in a message
 
@@ -35,6 +35,11 @@ def forbidden_symbols(codec: TextCodec, tokens: Iterable[str]) -> tuple[int, ...
     Raises `UsageError` for a token that is neither; what only a source has is none, though it may be copied. To forbid
     a symbol is not to forbid its text: what other symbols can spell may still be written.
     """
+    return named_symbols(codec, tokens, "forbid")
+
+
+def named_symbols(codec: TextCodec, tokens: Iterable[str], where: str) -> tuple[int, ...]:
+    """As `forbidden_symbols`, for the argument called `where`."""
     wanted = [tokens] if isinstance(tokens, str) else list(tokens)
     if not wanted:
         return ()
@@ -45,11 +50,11 @@ def forbidden_symbols(codec: TextCodec, tokens: Iterable[str]) -> tuple[int, ...
     found: set[int] = set()
     for token in wanted:
         if not isinstance(token, str):
-            raise UsageError("forbid", f"a {type(token).__name__}", "tokens as text")
+            raise UsageError(where, f"a {type(token).__name__}", "tokens as text")
         unknown = codec.vocabulary.closed and codec.unknown_count(token)
         whole = [] if unknown else codec.encode(token)
         if token not in shown and len(whole) != 1:
-            raise UsageError("forbid", f'"{token[:80]}" is no token of this run', todo=_cut(codec, whole))
+            raise UsageError(where, f'"{token[:80]}" is no token of this run', todo=_cut(codec, whole))
         found.update(shown.get(token, []), whole if len(whole) == 1 else [])
     return tuple(sorted(found))
 

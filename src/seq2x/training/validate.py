@@ -56,7 +56,9 @@ class Validator:
     ) -> None:
         self._task, self._examples, self._stop = task, examples, stop
         self._metric = settings.valid_metric
-        self._settings = replace(settings, beam_size=settings.valid_beam_size, n_best=1, sample=False)
+        self._settings = replace(
+            settings, beam_size=settings.valid_beam_size, n_best=1, sample=False, mbr=None, diversity_groups=1
+        )
         plain = replace(settings, subword_dropout=0.0, batch_tokens=4096)
         self._rows = _spread(examples)
         self.shown = [examples[row] for row in self._rows]
