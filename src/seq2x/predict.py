@@ -42,11 +42,20 @@ class Predictor:
     exactly one token; what other tokens spell may still be written, and a prefix wins.
     """
 
-    def __init__(self, task: Generate, seen: bytes | None = None, seen_by_team: Sequence[bytes | None] = ()) -> None:
+    def __init__(
+        self,
+        task: Generate,
+        seen: bytes | None = None,
+        seen_by_team: Sequence[bytes | None] = (),
+        reranker: Generate | None = None,
+        seen_by_reranker: bytes | None = None,
+    ) -> None:
         """`seen`: the run's record of what it was trained on (see `seq2x.tasks.seen`), where there is one;
-        `seen_by_team`: those of the further runs of an ensemble.
+        `seen_by_team`: those of the further runs of an ensemble. `reranker`: the run that has a say in which of the
+        best outputs is chosen (see `seq2x.tasks.rerank`).
         """
         self.task, self.seen, self.seen_by_team = task, seen, tuple(seen_by_team) or (None,) * len(task.team)
+        self.reranker, self.seen_by_reranker = reranker, seen_by_reranker
 
     @overload
     def __call__(self, texts: str, *, details: Literal[False] = False, **settings: Any) -> str: ...
@@ -87,17 +96,32 @@ class Predictor:
             raise UsageError("input", f"a {type(texts).__name__}", "a text, or several")
         resolved = self.settings(**settings)
         forbidden = self.task.forbid(forbid)
+        if self.reranker is not None:
+            _require_a_choice(resolved, forbidden)
         waiting, done = _with_prefixes(texts, prefix), 0
         while block := list(islice(waiting, resolved.window)):
             inputs, prefixes = [text for text, _ in block], [begin for _, begin in block]
             try:
-                found = self.task.predict(inputs, resolved, want, prefixes=prefixes, forbidden=forbidden)
+                if self.reranker is None:
+                    found = self.task.predict(inputs, resolved, want, prefixes=prefixes, forbidden=forbidden)
+                else:
+                    found = self._reranked(self.reranker, inputs, prefixes, resolved, want)
             except Seq2xError as error:
                 if error.row is None:
                     raise
                 raise error.at(f"input {done + error.row + 1:,}", done + error.row) from error
             yield from found
             done += len(block)
+
+    def _reranked(
+        self, other: Generate, texts: Sequence[str], prefixes: Sequence[str], settings: Settings, want: Want
+    ) -> list[Prediction]:
+        from seq2x.tasks.rerank import rerank
+
+        for row, begin in enumerate(prefixes):
+            if begin:
+                raise UsageError("prefix", "given to two runs that re-rank", "one run or an ensemble", row=row)
+        return rerank(self.task, other, texts, settings, want)
 
     def settings(self, **changes: Any) -> Settings:
         """The settings of a prediction: the run's own, with `changes`.
@@ -135,6 +159,16 @@ class Predictor:
             raise UsageError(name, f"{asked}, but the run was loaded with {there}", there, todo)
 
 
+def _require_a_choice(settings: Settings, forbidden: tuple[int, ...]) -> None:
+    """`UsageError` for what two runs that re-rank cannot do."""
+    if settings.sample:
+        raise UsageError(
+            "sample", "true, with a run that re-ranks", "a search: draws have no best", "leave one of them out"
+        )
+    if forbidden:
+        raise UsageError("forbid", "tokens of one run, with another that re-ranks", "one run or an ensemble")
+
+
 def _with_prefixes(texts: Iterable[str], prefix: str | Iterable[str | None] | None) -> Iterator[tuple[str, str]]:
     """Every text with what its output begins with. Raises `UsageError` for what is no text, and for prefixes that are
     more or fewer than the texts.
@@ -170,12 +204,14 @@ def load(
     *,
     threads: int = 0,
     ensemble: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+    rerank: str | os.PathLike[str] | None = None,
 ) -> Predictor:
     """The run in `folder` (the run folder, or its `best/` alone), ready to use.
 
     `ensemble`: a further run, or several, trained with the same target vocabulary, that decide together with it.
-    `threads`: CPU threads, 1,024 at most; 0 leaves torch's own choice. Raises `FolderError` for a folder that cannot be
-    trusted, `DeviceError` for a device that is not there, `UsageError` for an argument that is of the wrong kind.
+    `rerank`: another run, with whatever symbols and direction, that has a say in which of the best outputs of both is
+    chosen. `threads`: CPU threads, 1,024 at most; 0 leaves torch's own choice. Raises `FolderError` for a folder that
+    cannot be trusted, `DeviceError` for a device that is not there, `UsageError` for an argument of the wrong kind.
     """
     from seq2x import run
     from seq2x.settings import resolve
@@ -185,6 +221,7 @@ def load(
     threads = resolve({"threads": threads}, "settings").threads
     others = [ensemble] if isinstance(ensemble, str | os.PathLike) else ensemble
     paths = [model_folder(path) for path in (folder, *others)]
+    again = None if rerank is None else run.load(model_folder(rerank))
     saved = [run.load(path) for path in paths]  # all sums are verified before torch is even imported
 
     import torch
@@ -201,8 +238,17 @@ def load(
         if other.target_codec.to_bytes() != first.target_codec.to_bytes():
             found = "other target symbols than the first run's"
             raise FolderError(str(path), found, "runs of one ensemble to share them", "train them on the same data")
+        if other.about.direction != first.about.direction:
+            found, todo = (
+                f"it writes {other.about.direction}, the first run does not",
+                "--rerank takes another direction",
+            )
+            raise FolderError(str(path), found, "runs of one ensemble to write in one direction", todo)
     seen, *seen_by_team = [one.contents.get(SEEN_FILE) for one in saved]
-    return Predictor(first.with_team(team), seen, seen_by_team)
+    task = first.with_team(team)
+    if again is None:
+        return Predictor(task, seen, seen_by_team)
+    return Predictor(task, seen, seen_by_team, Generate.from_saved(again, place), again.contents.get(SEEN_FILE))
 
 
 def model_folder(folder: str | os.PathLike[str]) -> Path:

@@ -38,11 +38,12 @@ def add(parser: Parser) -> None:
     parser.add_argument("-o", "--out", metavar="FILE", help="write here instead of standard output")
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted --out FILE ends")
     parser.add_argument("--ensemble", metavar="RUN", action="append", default=[], help="decide together with this run")
+    parser.add_argument("--rerank", metavar="RUN", help="choose among the best outputs of both with this run")
     parser.add_argument("--prefix", metavar="TEXT", help="every output begins with TEXT")
     parser.add_argument(
         "--forbid", metavar="TOKEN", action="append", default=[], help="never write TOKEN (repeatable); see --json"
     )
-    shown = ("columns", "beam_size", "n_best", "sample", "device")
+    shown = ("beam_size", "n_best", "sample", "device")
     add_settings(parser, "search", "machine", shown=shown, also=("seed", *_FILE))
 
 
@@ -64,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         settings.get("device", "auto"),
         threads=settings.get("threads", 0),
         ensemble=arguments.ensemble,
+        rerank=arguments.rerank,
     )
     resolved = predictor.settings(**settings)
     predictor.task.forbid(arguments.forbid)  # a token that is none is said before --out is touched
@@ -73,6 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
         streams.note(line)
     if "seed" in settings and not resolved.sample:
         streams.note("seed has no effect with sample = false")
+    if "rerank_weight" in settings and arguments.rerank is None:
+        streams.note("rerank_weight has no effect without --rerank")
     done = _cut_back(Path(arguments.out), resolved.window) if arguments.resume else 0
     inputs = islice(inputs, done, None)
     tally = _Tally(arguments.file, predictor.task.source_codec, predictor.task.target_codec)
