@@ -73,6 +73,7 @@ RECIPES = {
     "cmudict-small-conv": Recipe("-", _SMALL),
     "cmudict-small-context": Recipe("-", _SMALL),
     "cmudict-small-coupled": Recipe("-", _SMALL),
+    "cmudict-small-backwards": Recipe("-", _SMALL),
     "cmudict": Recipe(
         "Transformer 22.1 % word errors (Yolchuyeva et al. 2019, another split)",
         [

@@ -51,11 +51,20 @@ class Predictor:
     the outputs that makes a `seq2x.search.Guide`, for what no finite automaton can say.
     """
 
-    def __init__(self, task: Generate, seen: bytes | None = None, seen_by_team: Sequence[bytes | None] = ()) -> None:
+    def __init__(
+        self,
+        task: Generate,
+        seen: bytes | None = None,
+        seen_by_team: Sequence[bytes | None] = (),
+        reranker: Generate | None = None,
+        seen_by_reranker: bytes | None = None,
+    ) -> None:
         """`seen`: the run's record of what it was trained on (see `seq2x.tasks.seen`), where there is one;
-        `seen_by_team`: those of the further runs of an ensemble.
+        `seen_by_team`: those of the further runs of an ensemble. `reranker`: the run that has a say in which of the
+        best outputs is chosen (see `seq2x.tasks.rerank`).
         """
         self.task, self.seen, self.seen_by_team = task, seen, tuple(seen_by_team) or (None,) * len(task.team)
+        self.reranker, self.seen_by_reranker = reranker, seen_by_reranker
 
     @overload
     def __call__(self, texts: str, *, details: Literal[False] = False, **settings: Any) -> str: ...
@@ -101,19 +110,25 @@ class Predictor:
         resolved = self.settings(**settings)
         forbidden = self.task.forbid(forbid)
         constraint = self.task.constrain(pattern, allow, guide)
+        constrained = bool(forbidden) or constraint.says != () or constraint.guide is not None
+        if self.reranker is not None:
+            _require_a_choice(resolved, constrained)
         waiting, done = _wished(texts, prefix, require), 0
         while block := list(islice(waiting, resolved.window)):
             inputs, prefixes, requires = (list(part) for part in zip(*block, strict=True))
             try:
-                found = self.task.predict(
-                    inputs,
-                    resolved,
-                    want,
-                    prefixes=prefixes,
-                    requires=requires,
-                    forbidden=forbidden,
-                    constraint=constraint,
-                )
+                if self.reranker is not None:
+                    found = self._reranked(self.reranker, inputs, (prefixes, requires), resolved, want)
+                else:
+                    found = self.task.predict(
+                        inputs,
+                        resolved,
+                        want,
+                        prefixes=prefixes,
+                        requires=requires,
+                        forbidden=forbidden,
+                        constraint=constraint,
+                    )
             except Seq2xError as error:
                 if error.row is None:
                     raise
@@ -131,6 +146,23 @@ class Predictor:
         Raises `UsageError` for a run without attention, and for a prediction that does not hold it.
         """
         return self.task.align(text, prediction)
+
+    def _reranked(
+        self,
+        other: Generate,
+        texts: Sequence[str],
+        wishes: tuple[Sequence[str], Sequence[Sequence[str]]],
+        settings: Settings,
+        want: Want,
+    ) -> list[Prediction]:
+        """`wishes`: prefixes and required phrases, which it refuses."""
+        from seq2x.tasks.rerank import rerank
+
+        for name, given in zip(("prefix", "require"), wishes, strict=True):
+            for row, one in enumerate(given):
+                if one:
+                    raise UsageError(name, "given to two runs that re-rank", "one run or an ensemble", row=row)
+        return rerank(self.task, other, texts, settings, want)
 
     def settings(self, **changes: Any) -> Settings:
         """The settings of a prediction: the run's own, with `changes`.
@@ -166,6 +198,17 @@ class Predictor:
         if str(asked) not in (there, there.removesuffix(":0")):
             todo = f"give it where the run is loaded: seq2x.load(run, {name}={asked!r})"
             raise UsageError(name, f"{asked}, but the run was loaded with {there}", there, todo)
+
+
+def _require_a_choice(settings: Settings, constrained: bool) -> None:
+    """`UsageError` for what two runs that re-rank cannot do."""
+    for name, asked in (("sample", settings.sample), ("mbr", bool(settings.mbr))):
+        if asked:
+            found = f"{str(getattr(settings, name)).lower()}, with a run that re-ranks"
+            raise UsageError(name, found, "a search: draws have no best", "leave one of them out")
+    if constrained:
+        found = "tokens or a pattern of one run, with another that re-ranks"
+        raise UsageError("constraint", found, "one run or an ensemble")
 
 
 def _wished(
@@ -221,12 +264,14 @@ def load(
     *,
     threads: int = 0,
     ensemble: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+    rerank: str | os.PathLike[str] | None = None,
 ) -> Predictor:
     """The run in `folder` (the run folder, or its `best/` alone), ready to use.
 
     `ensemble`: a further run, or several, trained with the same target vocabulary, that decide together with it.
-    `threads`: CPU threads, 1,024 at most; 0 leaves torch's own choice. Raises `FolderError` for a folder that cannot be
-    trusted, `DeviceError` for a device that is not there, `UsageError` for an argument that is of the wrong kind.
+    `rerank`: another run, with whatever symbols and direction, that has a say in which of the best outputs of both is
+    chosen. `threads`: CPU threads, 1,024 at most; 0 leaves torch's own choice. Raises `FolderError` for a folder that
+    cannot be trusted, `DeviceError` for a device that is not there, `UsageError` for an argument of the wrong kind.
     """
     from seq2x import run
     from seq2x.settings import resolve
@@ -236,6 +281,7 @@ def load(
     threads = resolve({"threads": threads}, "settings").threads
     others = [ensemble] if isinstance(ensemble, str | os.PathLike) else ensemble
     paths = [model_folder(path) for path in (folder, *others)]
+    again = None if rerank is None else run.load(model_folder(rerank))
     saved = [run.load(path) for path in paths]  # all sums are verified before torch is even imported
 
     import torch
@@ -254,8 +300,17 @@ def load(
             raise FolderError(str(path), found, "runs of one ensemble to share them", "train them on the same data")
         if problem := first.copies_otherwise(other):
             raise FolderError(str(path), problem, "runs of one ensemble to copy the same symbols")
+        if other.about.direction != first.about.direction:
+            found, todo = (
+                f"it writes {other.about.direction}, the first run does not",
+                "--rerank takes another direction",
+            )
+            raise FolderError(str(path), found, "runs of one ensemble to write in one direction", todo)
     seen, *seen_by_team = [one.contents.get(SEEN_FILE) for one in saved]
-    return Predictor(first.with_team(team), seen, seen_by_team)
+    task = first.with_team(team)
+    if again is None:
+        return Predictor(task, seen, seen_by_team)
+    return Predictor(task, seen, seen_by_team, Generate.from_saved(again, place), again.contents.get(SEEN_FILE))
 
 
 def model_folder(folder: str | os.PathLike[str]) -> Path:

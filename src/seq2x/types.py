@@ -301,7 +301,8 @@ class Alternative:
 class Prediction:
     """One raw output and all that is known about it.
 
-    `tokens` are readable pieces, `ids` their numbers, without `</s>`; `token_log_p` has one entry per token and
+    `tokens` are readable pieces, `ids` their numbers, in the order in which they were written (which may be from the
+    end), without `</s>`; `token_log_p` has one entry per token and
     one more for `</s>` if `stopped == "end"`; `log_p` is their sum, `score` what the search ranked by. A prefix that
     was asked for is part of the output, and its symbols count like all others. `stopped`: "end", "length" (cut by the
     limit, or because nothing was allowed to follow), "loop" (cut where it said the same again and again), "empty"

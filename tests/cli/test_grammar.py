@@ -14,10 +14,10 @@ OWN = {
     "check": ["--fix", "--set", "--test"],
     "train": ["--allow-change", "--from", "--out", "--restart", "--set", "--strict-repro", "--test"],
     "predict": [
-        *("--allow-only", "--ensemble", "--forbid", "--out", "--pattern", "--prefix", "--require", "--require-file"),
-        *("--resume", "--set", "--text"),
+        *("--alignments", "--allow-only", "--ensemble", "--forbid", "--out", "--pattern", "--prefix", "--require"),
+        *("--require-file", "--rerank", "--resume", "--set", "--text"),
     ],
-    "evaluate": ["--ensemble", "--metric", "--set"],
+    "evaluate": ["--ensemble", "--metric", "--rerank", "--set"],
     "score": ["--ensemble", "--set"],
     "compare": ["--lines", "--metric", "--set"],
     "augment": [

@@ -18,6 +18,7 @@ from seq2x.settings import Settings, resolve, without_effect
         ({"model": "conv", "decoder": "coupled"}, "it is two recurrent cells: model = gru, lstm or rnn"),
         ({"model": "transformer", "decoder": "coupled"}, "it is two recurrent cells"),
         ({"model": "gru", "decoder": "coupled", "decoder_layers": 2}, "it is two cells, one layer"),
+        ({"guided_attention": 1.0, "direction": "right_to_left"}, "the diagonal leads from beginning to end"),
         ({"width": 10**9}, "parameters; choose smaller ones"),
         ({"layers": 10**6, "width": 512}, "parameters"),
         ({"vocab_size": 10**6, "embedding_width": 10**6}, "parameters"),

@@ -52,7 +52,7 @@ CELLS = {
     "gru-coupled": {"model": "gru", "decoder": "coupled", "dropout": 0.1},
     "conv": {"model": "conv", "positions": "learned", "dropout": 0.1, "coverage_loss": 0.5, "guided_attention": 0.5},
     "conv-both": {"model": "conv", "precision": "bf16", "accum_count": 4, "lr_scheduler": "cosine", **BOTH, **BPE},
-    "conv-constant": {"model": "conv", "lr_scheduler": "constant", "ema": 0.9, "average_last": 1},
+    "conv-constant": {"model": "conv", "lr_scheduler": "constant", "ema": 0.9, "direction": "right_to_left"},
     "batch-norm": {"norm": "batch", "average_last": 2},
     "sequence-rotary": {"loss_per": "sequence", "positions": "rotary", "lr_scheduler": "cosine", "accum_count": 2},
     "learned-gated-post": {

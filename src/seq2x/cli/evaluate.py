@@ -22,6 +22,7 @@ def add(parser: Parser) -> None:
     parser.add_argument("files", metavar="FILE", nargs="+", help="pairs; or sources, and targets in FILE2")
     parser.add_argument("--metric", metavar="NAME", action="append", default=[], help="this metric instead; repeatable")
     parser.add_argument("--ensemble", metavar="RUN", action="append", default=[], help="decide together with this run")
+    parser.add_argument("--rerank", metavar="RUN", help="choose among the best outputs of both with this run")
     shown = ("columns", "references", "beam_size", "device", "batch_size")
     add_settings(parser, "search", "machine", shown=shown, also=FILE)
 
@@ -31,7 +32,10 @@ def run(arguments: argparse.Namespace) -> int:
     from seq2x.evaluate import report, table, to_plain
 
     settings = given(arguments, "evaluate")
-    found = report(arguments.run, arguments.files, metric=arguments.metric, ensemble=arguments.ensemble, **settings)
+    runs = {"ensemble": arguments.ensemble, "rerank": arguments.rerank}
+    found = report(arguments.run, arguments.files, metric=arguments.metric, **runs, **settings)
+    if "rerank_weight" in settings and arguments.rerank is None:
+        found.notes.append("rerank_weight has no effect without --rerank")
     if arguments.json:
         results = {name: to_plain(result) for name, result in found.results.items()}
         streams.write_json({"items": len(found.examples), "results": results, "notes": found.notes})

@@ -71,12 +71,13 @@ def _codec(saved: Saved, name: str) -> dict[str, Any]:
 def _words(name: str, facts: dict[str, Any]) -> str:
     model, task = facts["model"], facts["task"]
     size = sum(facts["files"].values())
+    end = ", from the end" if task.get("direction") == "right_to_left" else ""  # not in the first runs
     lines = [
         f"{name}: text in, text out ({task['task']})",
         f"  made by    {facts['writer']}, after {facts['step']:,} updates",
         f"  model      {_model(model)}, {facts['parameters']:,} weights",
         f"  reads      {_side(facts['source'])}; at most {model['max_source_length']:,} symbols a line",
-        f"  writes     {_side(facts['target'])}",
+        f"  writes     {_side(facts['target'])}{end}",
         f"  judged by  {task['metric']}" + ("; lines with one source are one item" * (task["references"] == "merge")),
     ]
     if task["search"]:

@@ -42,6 +42,7 @@ def add(parser: Parser) -> None:
     parser.add_argument("-o", "--out", metavar="FILE", help="write here instead of standard output")
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted --out FILE ends")
     parser.add_argument("--ensemble", metavar="RUN", action="append", default=[], help="decide together with this run")
+    parser.add_argument("--rerank", metavar="RUN", help="choose among the best outputs of both with this run")
     parser.add_argument(
         "--alignments", metavar="FILE", help="write which input word each output word came from: i-j, a line an output"
     )
@@ -69,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         settings.get("device", "auto"),
         threads=settings.get("threads", 0),
         ensemble=arguments.ensemble,
+        rerank=arguments.rerank,
     )
     resolved = predictor.settings(**settings)
     allow = allowed(arguments.allow_only)
@@ -84,6 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
         streams.note(line)
     if "seed" in settings and not (resolved.sample or (resolved.mbr and resolved.mbr_from == "samples")):
         streams.note("seed has no effect with sample = false")
+    if "rerank_weight" in settings and arguments.rerank is None:
+        streams.note("rerank_weight has no effect without --rerank")
     done = _cut_back(_files(arguments), resolved.window) if arguments.resume else 0
     inputs = islice(with_phrases(inputs, arguments.require, arguments.require_file, notes), done, None)
     tally = _Tally(arguments, predictor.task.source_codec, predictor.task.target_codec)

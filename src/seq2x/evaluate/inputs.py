@@ -67,14 +67,21 @@ def parted(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
     return data, {name: value for name, value in settings.items() if name not in _FILE}
 
 
-def loaded(run: Run, search: Mapping[str, Any], ensemble: Runs = ()) -> Predictor:
-    """The run, ready to use; `ensemble` decides together with it. Raises `FolderError`, `DeviceError`, `UsageError`."""
+def loaded(
+    run: Run, search: Mapping[str, Any], ensemble: Runs = (), rerank: str | os.PathLike[str] | None = None
+) -> Predictor:
+    """The run, ready to use; `ensemble` decides together with it, `rerank` about its best outputs and those of its own.
+
+    Raises `FolderError`, `DeviceError`, `UsageError`.
+    """
     others = several(ensemble)
     if not isinstance(run, Predictor):
-        return load(run, search.get("device", "auto"), threads=search.get("threads", 0), ensemble=others)
-    if others:
-        todo = "give it where the run is loaded: seq2x.load(run, ensemble=...)"
-        raise UsageError("ensemble", "runs beside one that is loaded already", todo=todo)
+        threads = search.get("threads", 0)
+        return load(run, search.get("device", "auto"), threads=threads, ensemble=others, rerank=rerank)
+    if others or rerank is not None:
+        name = "ensemble" if others else "rerank"
+        todo = f"give it where the run is loaded: seq2x.load(run, {name}=...)"
+        raise UsageError(name, "runs beside one that is loaded already", todo=todo)
     return run
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,23 +29,40 @@ class Report:
     notes: list[str]
 
 
-def evaluate(run: Run, path: Paths, *, metric: Metrics = (), ensemble: Runs = (), **settings: Any) -> dict[str, Result]:
+def evaluate(
+    run: Run,
+    path: Paths,
+    *,
+    metric: Metrics = (),
+    ensemble: Runs = (),
+    rerank: str | os.PathLike[str] | None = None,
+    **settings: Any,
+) -> dict[str, Result]:
     """The metrics of `run` on the pairs in `path`, by name, the one that fits the task first.
 
     `metric` says which to compute instead: a name or an object of one (`seq2x.types.Metric`), or several. `ensemble`:
-    a further run that decides together with it, or several. `settings`: those of search and machine, and `format`,
-    `columns`, `references` for the file. Raises `DataError`, `FolderError` or `UsageError`.
+    a further run that decides together with it, or several; `rerank`: another run that has a say in which of the best
+    outputs is chosen. `settings`: those of search and machine, and `format`, `columns`, `references` for the file.
+    Raises `DataError`, `FolderError` or `UsageError`.
     """
-    return report(run, path, metric=metric, ensemble=ensemble, **settings).results
+    return report(run, path, metric=metric, ensemble=ensemble, rerank=rerank, **settings).results
 
 
-def report(run: Run, path: Paths, *, metric: Metrics = (), ensemble: Runs = (), **settings: Any) -> Report:
+def report(
+    run: Run,
+    path: Paths,
+    *,
+    metric: Metrics = (),
+    ensemble: Runs = (),
+    rerank: str | os.PathLike[str] | None = None,
+    **settings: Any,
+) -> Report:
     """`evaluate` with all there is to know: outputs, examples, notes."""
     from seq2x.metrics import chosen, make
 
     asked = chosen(metric)
     data, search = parted(settings)
-    predictor = loaded(run, search, ensemble)
+    predictor = loaded(run, search, ensemble, rerank)
     search, notes = searched(predictor, search)
     judged = items(predictor, path, data)
     examples, references = judged.examples, [example.targets for example in judged.examples]

@@ -76,6 +76,8 @@ def _records(predictor: Predictor, whose: str) -> Iterator[tuple[str, bytes | No
     yield whose, predictor.seen, predictor.task
     for number, (record, task) in enumerate(zip(predictor.seen_by_team, predictor.task.team, strict=True), 2):
         yield f"{whose} of member {number}", record, task
+    if predictor.reranker is not None:
+        yield f"{whose} of the run that re-ranks", predictor.seen_by_reranker, predictor.reranker
 
 
 def _overlap(whose: str, record: bytes | None, task: Any, examples: Sequence[Example]) -> list[str]:

@@ -69,6 +69,8 @@ _SAME = {
     "vocab_size": "voc_limit n_symbols src_vocab_size tgt_vocab_size max_vocab dim_vocabs num_words",
     "units": "level tokenizer tokenizer_type tokenization subword",
     "lower": "lowercase do_lower_case lowercase_text",
+    "direction": "right_left r2l right_to_left target_direction generation_direction",
+    "rerank_weight": "rescore_weight reranking_weight",
     "subword_dropout": "bpe_dropout subword_alpha",
     "max_source_length": "src_seq_length max_source_positions max_src_len max_sent_length src_max_length",
     "max_target_length": "tgt_seq_length max_target_positions max_tgt_len tgt_max_length trg_max_length",
@@ -147,6 +149,8 @@ _TOLD = {
     "bad_words_ids": "is --forbid TOKEN of predict here, run(texts, forbid=[...]) in Python",
     "metrics": "is metric here, on the command line --metric: a name, or several",
     "ensemble": "is not a setting: seq2x.load, evaluate and score take it; give compare what load gives",
+    "rerank": "is not a setting: predict, evaluate and seq2x.load take it: another run, --rerank RUN",
+    "rescore": "is --rerank RUN of predict and evaluate here, seq2x.load(run, rerank=...) in Python",
     "normalization": 'is loss_per = "token" or "sequence" here',
 }
 
@@ -171,6 +175,8 @@ _VALUES = {
     ("context_join", "concatenate"): 'is "concat" here',
     ("context_join", "add"): 'is "sum" here',
     ("attention", "coverage"): 'is attention_history = "coverage" here, with any attention',
+    ("direction", "l2r"): 'is "left_to_right" here',
+    ("direction", "r2l"): 'is "right_to_left" here',
     ("model", "fconv"): 'is "conv" here',
     ("model", "cnn"): 'is "conv" here',
     ("model", "convs2s"): 'is "conv" here',

@@ -156,6 +156,11 @@ def _text_rule(s: Settings) -> str:
             f'tied = "all", but source_units = "{source}" and target_units = "{target}"; both must be of one kind, '
             'or tied = "target"'
         )
+    if s.guided_attention and s.direction == "right_to_left":
+        return (
+            'guided_attention and direction = "right_to_left"; the diagonal leads from beginning to end, and '
+            "such outputs do not: one of them"
+        )
     if s.joint_vocab and source != target and "auto" not in (source, target):
         return (
             f'joint_vocab = true, but source_units = "{source}" and target_units = "{target}"; both must be of one kind'

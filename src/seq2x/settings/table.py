@@ -88,6 +88,9 @@ class Settings:
     normalise: Literal["nfc", "nfkc", "none"] = _setting("nfc", "text", "Unicode form, on both sides, also in use")
     lower: bool = _setting(False, "text", "lower-case everything, outputs too; metrics keep case")
     unknown: Literal["bytes", "closed"] = _setting("bytes", "text", "word units: what an unknown word becomes")
+    direction: Literal["left_to_right", "right_to_left"] = _setting(
+        "left_to_right", "text", "outputs are written from their beginning, or from their end"
+    )
     subword_dropout: _Share = _setting(
         0.0, "text", "BPE-dropout: segment differently in every epoch (Provilkov et al. 2020)"
     )
@@ -242,6 +245,9 @@ class Settings:
     )
     coverage_beta: Annotated[float, Ge(0.0), Le(10.0)] = _setting(
         0.0, "search", "weight of the coverage term cp (Wu et al. 2016)", harmless=True
+    )
+    rerank_weight: Annotated[float, Ge(0.0), Le(1e6)] = _setting(
+        1.0, "search", "of the other run's score beside the run's own where they re-rank (--rerank)", harmless=True
     )
     eos_gamma: Annotated[float, Ge(0.0), Le(100.0)] = _setting(
         0.0, "search", "weight of the end-of-sentence term |X|/|Y|", harmless=True

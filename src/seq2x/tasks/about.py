@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from seq2x.codecs.backwards import Backwards
+from seq2x.codecs.text import TextCodec
 from seq2x.errors import FolderError, Seq2xError
 from seq2x.models.shape import ModelShape
 from seq2x.settings import Settings, resolve
@@ -19,6 +21,7 @@ __all__ = ["MODEL_FILE", "TASK_FILE", "About"]
 MODEL_FILE = "model.json"
 TASK_FILE = "task.json"
 
+_DIRECTIONS = ("left_to_right", "right_to_left")
 _MOST_RATIO = 1000.0  # a folder must not make a decoder run for hours on a short line
 
 
@@ -28,7 +31,7 @@ class About:
     lines with the same source are one item with several right outputs. `search`: the settings of the search and data
     rooms that the run was trained with and that differ from the defaults; they are the defaults of its use.
     `length_ratio`: target symbols per source symbol that nearly all training pairs keep to; where `max_length` is open,
-    an output may have that many times the symbols of its input, and some more.
+    an output may have that many times the symbols of its input, and some more. `direction`: how outputs are written.
     """
 
     shape: ModelShape
@@ -36,6 +39,7 @@ class About:
     references: str = "each"
     search: Mapping[str, Any] = field(default_factory=dict)
     length_ratio: float = 2.0
+    direction: str = "left_to_right"
 
     @classmethod
     def of(cls, settings: Settings, shape: ModelShape, fitting: str, length_ratio: float = 2.0) -> About:
@@ -49,6 +53,7 @@ class About:
             references=settings.references,
             search=_search_of(settings),
             length_ratio=length_ratio,
+            direction=settings.direction,
         )
 
     def with_search(self, settings: Settings) -> About:
@@ -63,6 +68,7 @@ class About:
             "references": self.references,
             "search": dict(self.search),
             "length_ratio": self.length_ratio,
+            "direction": self.direction,
         }
         return {MODEL_FILE: dump_json(self.shape.to_json()), TASK_FILE: dump_json(task)}
 
@@ -72,20 +78,30 @@ class About:
         shape = ModelShape.from_json(parse_json(model, f"{where}/{MODEL_FILE}"), f"{where}/{MODEL_FILE}")
         place = f"{where}/{TASK_FILE}"
         values = parse_json(task, place)
+        if isinstance(values, dict):
+            values = {"direction": "left_to_right", **values}  # the first runs do not name it
         if (
             not isinstance(values, dict)
-            or values.keys() != {"task", "metric", "references", "search", "length_ratio"}
+            or values.keys() != {"task", "metric", "references", "search", "length_ratio", "direction"}
             or values["task"] != "generate"
         ):
             raise FolderError(place, "it holds something else", "a generate task", "copy the run folder anew")
         metric, references, search = values["metric"], values["references"], values["search"]
         if not isinstance(metric, str) or references not in ("each", "merge") or not isinstance(search, dict):
             raise FolderError(place, "wrong values", "what seq2x writes", "copy the run folder anew")
-        ratio = values["length_ratio"]
+        ratio, direction = values["length_ratio"], values["direction"]
         if not isinstance(ratio, float) or not 0.0 < ratio <= _MOST_RATIO:
             raise FolderError(place, f"length_ratio {ratio}", f"a number above 0, at most {_MOST_RATIO:g}")
+        if direction not in _DIRECTIONS:
+            raise FolderError(place, f"direction {direction!r}", " or ".join(_DIRECTIONS), "copy the run folder anew")
         _check_search(search, place)
-        return cls(shape=shape, metric=metric, references=references, search=search, length_ratio=ratio)
+        return cls(
+            shape=shape, metric=metric, references=references, search=search, length_ratio=ratio, direction=direction
+        )
+
+    def written_by(self, codec: TextCodec) -> TextCodec:
+        """The codec of the targets as this task writes them: itself, or turned round."""
+        return Backwards(codec.vocabulary) if self.direction == "right_to_left" else codec
 
 
 def _search_of(settings: Settings) -> dict[str, Any]:

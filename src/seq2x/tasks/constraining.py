@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from seq2x.codecs.backwards import Backwards
 from seq2x.codecs.byte_automaton import ByteAutomaton, compile_pattern
 from seq2x.codecs.lifting import lift
 from seq2x.codecs.text import TextCodec
@@ -53,6 +54,9 @@ def constraint(
     if pattern is not None:
         if not isinstance(pattern, str):
             raise UsageError("pattern", f"a {type(pattern).__name__}", "text")
+        if isinstance(codec, Backwards):
+            found = "this run writes from the end of a text (direction = right_to_left)"
+            raise UsageError("pattern", found, "a run that begins at the beginning", "leave it out")
         compiled = compile_pattern(pattern)
         lifted = Automaton(*lift(compiled, codec))
         automaton = lifted if automaton is None else automaton.both(lifted)

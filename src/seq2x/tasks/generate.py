@@ -256,7 +256,7 @@ class Generate:
         verify(arrays, model, saved.where(WEIGHTS_FILE))
         fill(model, arrays)
         model.to(device).eval().requires_grad_(False)
-        return cls(source, target, model, about)
+        return cls(source, about.written_by(target), model, about)
 
     # -------------------------------------------------------------- within
 

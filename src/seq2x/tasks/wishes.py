@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from seq2x.codecs.backwards import Backwards
 from seq2x.codecs.text import TextCodec
 from seq2x.errors import UsageError
 from seq2x.types import SPECIALS
@@ -19,9 +20,12 @@ def prefix_symbols(codec: TextCodec, text: str, more: Mapping[str, int]) -> list
     They are those of `text` alone: the last of them may be another piece than the one that the model would have
     written over that place and what follows it (`ca` and `t` for `cat`), which costs some probability; a prefix of
     whole words costs none. With word units a blank at the end has no symbol. Raises `UsageError` for words that a
-    closed vocabulary does not hold: no output could begin with them. `more`: the numbers of what can be copied beside
-    the vocabulary.
+    closed vocabulary does not hold: no output could begin with them; and for a run that writes from the end, which
+    reaches the beginning last. `more`: the numbers of what can be copied beside the vocabulary.
     """
+    if text and isinstance(codec, Backwards):
+        found = "this run writes from the end of a text (direction = right_to_left)"
+        raise UsageError("prefix", found, "a run that begins at the beginning", "leave it out")
     if codec.vocabulary.closed and (unknown := [word for word in codec.unknown(text) if word not in more]):
         found = f'"{text[:80]}" has {len(unknown):,} unknown words'
         raise UsageError("prefix", found, "words of this run's vocabulary, which is closed")

@@ -59,6 +59,7 @@ def inherit(settings: Settings, parent: Parent) -> Settings:
         "source_units": task.source_codec.units,
         "target_units": task.target_codec.units,
         "joint_vocab": task.source_codec.to_bytes() == task.target_codec.to_bytes(),
+        "direction": task.about.direction,
         "normalise": task.source_codec.vocabulary.normalise,
         "lower": task.source_codec.vocabulary.lower,
         "vocab_size": task.source_codec.vocabulary.asked or None,

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from seq2x.codecs import TextCodec, Unknowns
+from seq2x.codecs.backwards import Backwards
 from seq2x.data import Columns, Notes, merge, read, sniff
 from seq2x.data.check import check
 from seq2x.data.held_out import hold_out, write_examples
@@ -96,6 +97,8 @@ def prepare(
         source_codec, target_codec = parent.task.source_codec, parent.task.target_codec
     else:
         source_codec, target_codec = _learn(train, settings)
+        if settings.direction == "right_to_left":
+            target_codec = Backwards(target_codec.vocabulary)
     settings = _settle(settings, reasons)
     _say_plan(settings, reasons, source_codec, target_codec, say)
     codecs = (source_codec, target_codec)
@@ -388,9 +391,10 @@ def _key(data: str, codecs: tuple[TextCodec, TextCodec], settings: Settings) -> 
     """What prepared pairs depend on: the files by their fingerprint, the codecs, and how all is read and split."""
     limits = (settings.max_source_length, settings.max_target_length)
     told = [settings.format, settings.columns, settings.references, settings.on_bad_utf8, settings.max_line_bytes]
-    aligned = ["aligned"] if settings.alignment_loss else []
-    copying = () if settings.copy == "none" else (settings.copy,)
-    return store_key(data, *codecs, *limits, *told, settings.seed, settings.valid_size, *aligned, *copying)
+    more = ["aligned"] if settings.alignment_loss else []
+    more += [] if settings.copy == "none" else [settings.copy]
+    more += [settings.direction] if settings.direction != "left_to_right" else []
+    return store_key(data, *codecs, *limits, *told, settings.seed, settings.valid_size, *more)
 
 
 def _length_ratio(store: Store) -> float:
@@ -400,7 +404,7 @@ def _length_ratio(store: Store) -> float:
 
 
 def _shape(settings: Settings, source: TextCodec, target: TextCodec) -> ModelShape:
-    return shape_of(settings, source.size, target.size, joint=source is target)
+    return shape_of(settings, source.size, target.size, joint=source.vocabulary is target.vocabulary)
 
 
 def _parent(run: Path) -> Parent:
