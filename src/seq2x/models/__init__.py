@@ -10,9 +10,10 @@ import torch
 
 from seq2x.nn.embedding import Embedding
 from seq2x.nn.initial import SMALL
+from seq2x.nn.inputs import shift
 from seq2x.nn.outputs import VocabularyOutput
 
-from .encoder_decoder import DecoderModule, EncoderDecoder, EncoderModule, shift
+from .encoder_decoder import DecoderModule, EncoderDecoder, EncoderModule
 from .recurrent_decoder import RecurrentDecoder
 from .recurrent_encoder import RecurrentEncoder
 from .shape import MAX_PARAMETERS, ModelShape, parameters, shape_of

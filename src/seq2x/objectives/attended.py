@@ -6,7 +6,7 @@ Transformer these are the mean over the heads of the last layer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -41,6 +41,10 @@ class Attended:
     likelihood: Likelihood
     coverage: float = 0.0
     guided: float = 0.0
+
+    def at(self, step: int, seed: int) -> Attended:
+        """What update `step` minimises: see `seq2x.types.Varying`."""
+        return replace(self, likelihood=self.likelihood.at(step, seed))
 
     def __call__(self, model: _Model, batch: Batch) -> Loss:
         """`parts` beside the likelihood's: `coverage` and `guided`, unweighted sums over symbols.

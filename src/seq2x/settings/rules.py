@@ -27,6 +27,16 @@ _RECURRENT_ONLY = (
     "output_from",
     *_RECURRENT_ATTENTION,
 )
+_SCHEDULED = ("scheduled_sampling", "scheduled_rate", "scheduled_steps", "scheduled_feed")
+_REWARDED = ("reward", "reward_samples", "risk_alpha", "likelihood_weight")
+_LIKELIHOOD = (
+    "label_smoothing",
+    "coverage_loss",
+    "guided_attention",
+    "sampled_softmax",
+    "sampled_softmax_proposal",
+    *_SCHEDULED,
+)
 _OF_ATTENTION = (*_RECURRENT_ATTENTION, "coverage_loss", "guided_attention")
 
 
@@ -37,7 +47,13 @@ def is_clean(text: str) -> bool:
 
 def broken_rule(settings: Settings) -> str:
     """The first rule between settings that does not hold, in words; nothing if all hold."""
-    return _model_rule(settings) or _text_rule(settings) or _search_rule(settings) or _machine_rule(settings)
+    return (
+        _model_rule(settings)
+        or _text_rule(settings)
+        or _training_rule(settings)
+        or _search_rule(settings)
+        or _machine_rule(settings)
+    )
 
 
 def _model_rule(s: Settings) -> str:
@@ -82,6 +98,15 @@ def _text_rule(s: Settings) -> str:
     if s.joint_vocab and source != target and "auto" not in (source, target):
         return (
             f'joint_vocab = true, but source_units = "{source}" and target_units = "{target}"; both must be of one kind'
+        )
+    return ""
+
+
+def _training_rule(s: Settings) -> str:
+    if s.objective == "reinforce" and s.reward_samples == 1:
+        return (
+            'objective = "reinforce" and reward_samples = 1; its baseline is the mean reward of the other samples: at '
+            'least 2, or objective = "self_critical", for which one is enough'
         )
     return ""
 
@@ -140,6 +165,25 @@ def _idle_training(s: Settings) -> dict[str, str]:
         found["valid_size"] = "valid given; nothing is split off"
     if s.valid_metric == "loss":
         found["valid_beam_size"] = 'valid_metric = "loss"; nothing is decoded'
+    return found | _idle_objective(s)
+
+
+def _idle_objective(s: Settings) -> dict[str, str]:
+    found = {}
+    if s.sampled_softmax:
+        found["label_smoothing"] = f"sampled_softmax = {s.sampled_softmax:,}; nothing is spread over symbols not drawn"
+    else:
+        found["sampled_softmax_proposal"] = "sampled_softmax = 0"
+    if s.scheduled_sampling == "none":
+        found |= dict.fromkeys(_SCHEDULED[1:], 'scheduled_sampling = "none"')
+    if s.objective == "likelihood":
+        found |= dict.fromkeys(_REWARDED, 'objective = "likelihood"; it is for rewards')
+        return found
+    found["loss_per"] = f'objective = "{s.objective}"; a reward is of a whole output, so all is summed over sequences'
+    if s.objective != "minimum_risk":
+        found["risk_alpha"] = f'objective = "{s.objective}"; it is for minimum_risk'
+    if not s.likelihood_weight:
+        found |= dict.fromkeys(_LIKELIHOOD, f'objective = "{s.objective}" and likelihood_weight = 0')
     return found
 
 

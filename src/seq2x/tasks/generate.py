@@ -18,7 +18,6 @@ from seq2x.codecs.text import TextCodec
 from seq2x.engine import Chosen
 from seq2x.errors import DataError, FolderError, Seq2xError
 from seq2x.models import EncoderDecoder, build
-from seq2x.objectives import Attended, Likelihood
 from seq2x.saved import Saved
 from seq2x.settings import Settings
 from seq2x.tasks.about import MODEL_FILE, TASK_FILE, About
@@ -28,9 +27,9 @@ from seq2x.tasks.scoring import Given, TargetScore, require_scorable, score_batc
 from seq2x.tasks.weights import fill, own_tensors, pack, verify
 from seq2x.tasks.wishes import forbidden_symbols, prefix_symbols
 from seq2x.tasks.workers import halving, in_order
-from seq2x.types import EOS, NOTHING, Objective, Padded, Prediction, Want
+from seq2x.types import EOS, NOTHING, Padded, Prediction, Want
 
-__all__ = ["Generate", "TargetScore", "objective"]
+__all__ = ["Generate", "TargetScore"]
 
 WEIGHTS_FILE = "weights.safetensors"
 SOURCE_FILE = "source.json"
@@ -211,15 +210,6 @@ class Generate:
             if not source.blank:
                 requests.append(Request(row, source, cut[prefix]))
         return requests
-
-
-def objective(settings: Settings) -> Objective:
-    """What training minimises: the smoothed negative log-likelihood of the targets, and what attention is to learn."""
-    likelihood = Likelihood(settings.label_smoothing, settings.loss_per)
-    attends = settings.model not in ("gru", "lstm", "rnn") or settings.context == "attention"
-    if attends and (settings.coverage_loss or settings.guided_attention):
-        return Attended(likelihood, settings.coverage_loss, settings.guided_attention)
-    return likelihood
 
 
 @contextmanager

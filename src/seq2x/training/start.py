@@ -204,6 +204,13 @@ def _test(request: Request, settings: Settings, log: Log) -> Mapping[str, Result
 def _look(request: Request) -> None:
     """A fresh run whose data or parent is not there leaves no folder behind, and a restart nothing removed."""
     asked, folder = request.asked, request.folder
+    if asked.objective != "likelihood" and not asked.likelihood_weight and not request.from_run:
+        raise UsageError(
+            "objective",
+            f'"{asked.objective}" from random weights: all that they write is equally bad, so rewards teach nothing',
+            "a run to begin from",
+            "train one by likelihood and give --from RUN; or a likelihood_weight above 0",
+        )
     if request.test:
         require_readable(request.test, asked)
     with contextlib.suppress(OSError, ValueError):  # a path that cannot be is refused when the folder is made
