@@ -58,7 +58,9 @@ CELLS = {
         "norm_position": "post",
         "max_grad_norm": 0.0,
     },
-    "scheduled": {"scheduled_sampling": "inverse_sigmoid", "scheduled_rate": 1.0, "scheduled_steps": 6, "accum_count": 2},
+    "scheduled": {
+        "scheduled_sampling": "inverse_sigmoid", "scheduled_rate": 1.0, "scheduled_steps": 6, "accum_count": 2
+    },
     "scheduled-gru": {
         "model": "gru", "scheduled_sampling": "linear", "scheduled_feed": "sample", "scheduled_rate": 0.8, **BPE
     },

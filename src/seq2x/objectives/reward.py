@@ -86,7 +86,7 @@ class Watch:
     """Says when rewards have been constant for `patience` batches on end: then nothing is learned from them."""
 
     say: Callable[[str], None]
-    patience: int = 50
+    patience: int = 20
     streak: int = field(default=0, init=False)
 
     def see(self, reward_Bn: npt.NDArray[np.float64], step: int) -> None:
