@@ -38,7 +38,7 @@ class Mechanism:
 
 
 def shortness(rows: np.ndarray, outputs: Sequence[Sequence[Sequence[int]]]) -> np.ndarray:
-    """A reward that takes no time: what is measured is drawing, and learning from it. (A metric of texts comes on top.)"""
+    """A reward that takes no time: measured is drawing, and learning from it. (A metric of texts comes on top.)"""
     return np.array([[1.0 / len(output) for output in some] for some in outputs])
 
 

@@ -4,7 +4,8 @@
     python recipes/run.py --table                          # README.md's table from results.jsonl alone
     python recipes/run.py --list
 
-Needs the installed package and the data, found through the environment variable SEQ2X_DATA.
+Needs the installed package and the data, found through the environment variable SEQ2X_DATA. A recipe that goes on from
+another's run (`from`) finds it in the folder RUNS of the environment, by default the one that the new run stands in.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ RECIPES = {
     "cmudict-small": Recipe("-", _SMALL),
     "cmudict-small-location": Recipe("-", _SMALL),
     "cmudict-small-coverage": Recipe("-", _SMALL),
+    "cmudict-small-scheduled": Recipe("-", _SMALL),
     "cmudict": Recipe(
         "Transformer 22.1 % word errors (Yolchuyeva et al. 2019, another split)",
         [
@@ -80,6 +82,12 @@ RECIPES = {
     "multi30k-en-de-gru-attention": Recipe("28.3 BLEU de-en, 2016 test (bentrevett/pytorch-seq2seq)", _TOKENISED),
     "multi30k-en-de-gru-context": Recipe("20.6 BLEU de-en, 2016 test (bentrevett/pytorch-seq2seq)", _TOKENISED),
     "multi30k-en-de-fast": Recipe("36.3 BLEU on dev after 14 minutes (transformers' MarianMTModel here)", _RAW),
+    "multi30k-en-de-small": Recipe("-", _RAW),
+    "multi30k-en-de-small-scheduled": Recipe("-", _RAW),
+    "multi30k-en-de-small-minimum-risk": Recipe("-", _RAW),
+    "multi30k-en-de-small-self-critical": Recipe("-", _RAW),
+    "multi30k-en-de-words": Recipe("-", _TOKENISED),
+    "multi30k-en-de-words-sampled": Recipe("-", _TOKENISED),
     "tatoeba-en-zh": Recipe("-", [Test("dev", "mt/tatoeba_en-zh/dev.tsv", ["bleu", "chrf"])]),
     "tatoeba-zh-en": Recipe("-", [Test("dev", "mt/tatoeba_en-zh/dev.tsv", ["bleu", "chrf"], reverse=True)]),
 }
@@ -121,6 +129,7 @@ def _evaluate(run: Path, test: Test) -> dict[str, object]:
 def train(name: str, out: Path, extra: Sequence[str]) -> None:
     """Train recipe `name` into `out`, or go on where it was stopped; evaluate; append the result."""
     recipe = RECIPES[name]
+    os.environ.setdefault("RUNS", str(out.resolve().parent))
     _seq2x("train", str(HERE / f"{name}.toml"), "--out", str(out), *extra)
     info = json.loads(_seq2x("info", str(out), "--json"))
     seconds = [json.loads(line)["time"]["seconds"] for line in (out / "metrics.jsonl").open(encoding="utf-8")]

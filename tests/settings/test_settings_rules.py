@@ -101,6 +101,7 @@ def test_no_contradictions(values):
         ({"valid": "dev.tsv", "valid_size": 5}, ["valid_size"]),
         ({"valid_metric": "loss", "valid_beam_size": 5}, ["valid_beam_size"]),
         ({"sampled_softmax": 100, "label_smoothing": 0.2}, ["label_smoothing"]),
+        ({"sampled_softmax": 100, "label_smoothing": 0.0}, []),
         ({"sampled_softmax_proposal": "unigram"}, ["sampled_softmax_proposal"]),
         (
             {"scheduled_rate": 0.5, "scheduled_steps": 9, "scheduled_feed": "sample"},

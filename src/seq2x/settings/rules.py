@@ -170,9 +170,9 @@ def _idle_training(s: Settings) -> dict[str, str]:
 
 def _idle_objective(s: Settings) -> dict[str, str]:
     found = {}
-    if s.sampled_softmax:
+    if s.sampled_softmax and s.label_smoothing:
         found["label_smoothing"] = f"sampled_softmax = {s.sampled_softmax:,}; nothing is spread over symbols not drawn"
-    else:
+    if not s.sampled_softmax:
         found["sampled_softmax_proposal"] = "sampled_softmax = 0"
     if s.scheduled_sampling == "none":
         found |= dict.fromkeys(_SCHEDULED[1:], 'scheduled_sampling = "none"')
