@@ -42,6 +42,8 @@ def test_a_run_goes_on_by_rewards(place, objective):
     rows = logged(place, objective)
     assert rows and all(-1 <= row["loss"] <= 0 and row["gradient_norm"] > 0 for row in rows)
     accepted(train(place, objective, *more), "already finished")
+    assert "minus the mean reward" in (place / objective / "report.html").read_text()
+    assert "minus the mean reward" not in (place / "base" / "report.html").read_text()
 
 
 def test_a_recipe_may_name_the_run_to_go_on_from(place, monkeypatch):
