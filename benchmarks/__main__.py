@@ -10,6 +10,7 @@ print(f"""\
 python -m benchmarks.training               training speed beside its peers{DATA}{MISSING}
 python -m benchmarks.decoding RUN           decoding speed beside transformers, same weights{DATA}{MISSING}
 python -m benchmarks.ways RUN TEST.tsv      ways of decoding: quality, variety and time of each on one run
+python -m benchmarks.sampled_softmax        an update with the full and with a sampled softmax, by vocabulary size
 python -m benchmarks.check_cost             time and memory of check, store and start-up by corpus size
 
 Results, with commands and versions: benchmarks/results.md""")

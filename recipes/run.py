@@ -4,7 +4,8 @@
     python recipes/run.py --table                          # README.md's table from results.jsonl alone
     python recipes/run.py --list
 
-Needs the installed package and the data, found through the environment variable SEQ2X_DATA.
+Needs the installed package and the data, found through the environment variable SEQ2X_DATA. A recipe that goes on from
+another's run (`from`) finds it in the folder RUNS of the environment, by default the one that the new run stands in.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ RECIPES = {
     "cmudict-small-context": Recipe("-", _SMALL),
     "cmudict-small-coupled": Recipe("-", _SMALL),
     "cmudict-small-backwards": Recipe("-", _SMALL),
+    "cmudict-small-scheduled": Recipe("-", _SMALL),
     "cmudict": Recipe(
         "Transformer 22.1 % word errors (Yolchuyeva et al. 2019, another split)",
         [
@@ -87,6 +89,11 @@ RECIPES = {
     "multi30k-en-de-fast": Recipe("36.3 BLEU on dev after 14 minutes (transformers' MarianMTModel here)", _RAW),
     "multi30k-en-de-conv": Recipe("-", _RAW),
     "multi30k-en-de-small": Recipe("-", _RAW),
+    "multi30k-en-de-small-scheduled": Recipe("-", _RAW),
+    "multi30k-en-de-small-minimum-risk": Recipe("-", _RAW),
+    "multi30k-en-de-small-self-critical": Recipe("-", _RAW),
+    "multi30k-en-de-words": Recipe("-", _TOKENISED),
+    "multi30k-en-de-words-sampled": Recipe("-", _TOKENISED),
     "tatoeba-en-zh": Recipe("-", [Test("dev", "mt/tatoeba_en-zh/dev.tsv", ["bleu", "chrf"])]),
     "tatoeba-zh-en": Recipe("-", [Test("dev", "mt/tatoeba_en-zh/dev.tsv", ["bleu", "chrf"], reverse=True)]),
 }
@@ -128,6 +135,7 @@ def _evaluate(run: Path, test: Test) -> dict[str, object]:
 def train(name: str, out: Path, extra: Sequence[str]) -> None:
     """Train recipe `name` into `out`, or go on where it was stopped; evaluate; append the result."""
     recipe = RECIPES[name]
+    os.environ.setdefault("RUNS", str(out.resolve().parent))
     _seq2x("train", str(HERE / f"{name}.toml"), "--out", str(out), *extra)
     info = json.loads(_seq2x("info", str(out), "--json"))
     seconds = [json.loads(line)["time"]["seconds"] for line in (out / "metrics.jsonl").open(encoding="utf-8")]

@@ -86,6 +86,7 @@ def plan(data: Profile, settings: Settings, *, device: str = "cpu") -> Plan:
     _plan_size(data, given, device)
     _plan_rates(data, given)
     _plan_steps(data, given, device)
+    _plan_objective(data, given)
     return Plan(given.settings, given.reasons)
 
 
@@ -335,6 +336,19 @@ def _plan_steps(data: Profile, given: _Given, device: str) -> None:
     if given["valid"] is None:
         size = max(1, min(500, data.pairs // 10))
         given.choose("valid_size", size, "held out of training: a tenth, 500 at most, which tell two models apart")
+
+
+def _plan_objective(data: Profile, given: _Given) -> None:
+    """What is open of an objective that is asked for; of others nothing is said."""
+    if given["scheduled_sampling"] != "none":
+        steps = max(1, given["max_steps"] // 2)
+        given.choose("scheduled_steps", steps, "half of max_steps: the other half is learned as it ends")
+    if given["objective"] != "likelihood":
+        fitting = given["valid_metric"]
+        why = "what validation measures"
+        if fitting == "loss":
+            fitting, why = data.fit.metrics[0], data.fit.reason
+        given.choose("reward", fitting, why)
 
 
 def _epochs(pairs: int) -> int:

@@ -45,6 +45,7 @@ __all__ = [
     "Result",
     "Scored",
     "State",
+    "Varying",
     "Want",
 ]
 
@@ -259,6 +260,20 @@ class Loss:
 
 
 Objective: TypeAlias = Callable[[Any, Batch], Loss]
+
+
+@runtime_checkable
+class Varying(Protocol):
+    """An objective that is not the same in every update: it has a schedule, or draws of its own.
+
+    As it stands it is what it would be without either, which is what a loss is measured by.
+    """
+
+    def at(self, step: int, seed: int) -> Objective:
+        """What update `step` minimises. `seed` is the update's, whatever its micro-batches and ranks: draws that follow
+        from it and from `Batch.rows` are the same however the update is split. One within another is given another.
+        """
+        ...
 
 
 # ------------------------------------------------------------------ results

@@ -102,6 +102,7 @@ def test_a_recipe_with_two_files_to_validate_on(recipe, monkeypatch):
         ("valid = []", "valid = []"),
         ('allow = ["shifted", "sifted"]', "allow = ['shifted', 'sifted']; expected one of \"shifted\""),
         ('out = ["a", "b"]', "out = ['a', 'b']; expected one folder"),
+        ('from = ["a", "b"]', "from = ['a', 'b']; expected one folder"),
         ('train = "${ABSENT_HERE}/x"', "train needs the environment's ABSENT_HERE"),
         ("width = 30\nheads = 4", "heads must divide width"),
         ("num_beams = 3", "called beam_size here"),

@@ -28,6 +28,7 @@ from seq2x.settings import Settings, resolve, without_effect
         ({"context_use": "state+state"}, "each once"),
         ({"context_use": ""}, "context_use"),
         ({"joint_vocab": True, "source_units": "char", "target_units": "bpe"}, "both must be of one kind"),
+        ({"objective": "reinforce", "reward_samples": 1}, 'at least 2, or objective = "self_critical"'),
         ({"device": "cuda:"}, "device"),
     ],
 )
@@ -54,6 +55,8 @@ def test_contradictions(values, message):
         {"model": "conv", "positions": "learned", "width": 30, "heads": 4},
         {"model": "gru", "decoder": "coupled", "decoder_layers": 1, "layers": 2},
         {"decoder": "coupled"},
+        {"objective": "self_critical", "reward_samples": 1},
+        {"reward_samples": 1},
     ],
 )
 def test_no_contradictions(values):
@@ -122,6 +125,36 @@ def test_no_contradictions(values):
         ({"layers": 1, "encoder_layers": 2, "decoder_layers": 3}, ["layers"]),
         ({"valid": "dev.tsv", "valid_size": 5}, ["valid_size"]),
         ({"valid_metric": "loss", "valid_beam_size": 5}, ["valid_beam_size"]),
+        ({"sampled_softmax": 100, "label_smoothing": 0.2}, ["label_smoothing"]),
+        ({"sampled_softmax": 100, "label_smoothing": 0.0}, []),
+        ({"sampled_softmax_proposal": "unigram"}, ["sampled_softmax_proposal"]),
+        (
+            {"scheduled_rate": 0.5, "scheduled_steps": 9, "scheduled_feed": "sample"},
+            ["scheduled_feed", "scheduled_rate", "scheduled_steps"],
+        ),
+        ({"scheduled_sampling": "linear", "scheduled_rate": 0.5, "sampled_softmax": 100}, []),
+        (
+            {"reward": "chrf", "reward_samples": 9, "likelihood_weight": 1.0, "risk_alpha": 1.0},
+            ["likelihood_weight", "reward", "reward_samples", "risk_alpha"],
+        ),
+        (
+            {"objective": "reinforce", "risk_alpha": 1.0, "label_smoothing": 0.2, "loss_per": "sequence"},
+            ["label_smoothing", "loss_per", "risk_alpha"],
+        ),
+        (
+            {"objective": "minimum_risk", "scheduled_sampling": "linear", "coverage_loss": 1.0, "sampled_softmax": 100},
+            ["coverage_loss", "sampled_softmax", "scheduled_sampling"],
+        ),
+        (
+            {
+                "objective": "minimum_risk",
+                "risk_alpha": 1.0,
+                "likelihood_weight": 0.1,
+                "scheduled_sampling": "linear",
+                "label_smoothing": 0.2,
+            },
+            [],
+        ),
     ],
 )
 def test_settings_without_effect_are_named(values, idle):

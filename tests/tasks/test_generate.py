@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from seq2x.errors import DataError, DivergedError, FolderError, OutOfMemory
 from seq2x.run import commit, load
 from seq2x.settings import Settings
-from seq2x.tasks import Generate, generate, objective
+from seq2x.tasks import Generate, generate
 from seq2x.tasks.about import MODEL_FILE, TASK_FILE, About
 from seq2x.types import EOS
 
@@ -381,7 +381,3 @@ def test_any_text_is_a_fine_input(texts):
 
 
 _SMALL = make_task("gru")
-
-
-def test_the_objective_is_the_settings_one():
-    assert objective(Settings(label_smoothing=0.2, loss_per="sequence")).smoothing == 0.2

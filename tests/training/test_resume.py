@@ -33,6 +33,7 @@ MEETING = {
 }
 BPE = {"units": "bpe", "subword_dropout": 0.3}
 BOTH = {"ema": 0.9, "average_last": 2}
+REWARDED = {"likelihood_weight": 0.5, "reward_samples": 2}
 CELLS = {
     "plain": {},
     "constant-bf16": {"accum_count": 4, "precision": "bf16", "ema": 0.9, "lr_scheduler": "constant", **BPE},
@@ -61,6 +62,16 @@ CELLS = {
         "norm_position": "post",
         "max_grad_norm": 0.0,
     },
+    "scheduled": {
+        "scheduled_sampling": "inverse_sigmoid", "scheduled_rate": 1.0, "scheduled_steps": 6, "accum_count": 2
+    },
+    "scheduled-gru": {
+        "model": "gru", "scheduled_sampling": "linear", "scheduled_feed": "sample", "scheduled_rate": 0.8, **BPE
+    },
+    "sampled-softmax": {"sampled_softmax": 20, "accum_count": 2, "coverage_loss": 0.5},
+    "reinforce": {"model": "gru", "objective": "reinforce", "reward": "cer", **REWARDED},
+    "self-critical": {"objective": "self_critical", "reward": "chrf", "sampled_softmax": 20, **REWARDED},
+    "minimum-risk": {"model": "lstm", "objective": "minimum_risk", "reward": "bleu", "accum_count": 2, **REWARDED},
     "loss-metric": {"valid_metric": "loss", "early_stopping": 2, "ema": 0.5, "accum_count": 4},
 }  # fmt: skip
 

@@ -19,6 +19,7 @@ from .chrf import Chrf
 from .error_rates import CharacterErrors, PhonemeErrors, WordErrorRate
 from .exact_match import ExactMatch, WordErrors
 from .perplexity import Perplexity, perplexity
+from .rouge import Rouge1, Rouge2, RougeL
 from .ter import Ter
 
 __all__ = [
@@ -40,6 +41,9 @@ METRICS: Final[dict[str, type[TextMetric]]] = {
     "bleu_tokens": TokenBleu,
     "chrf": Chrf,
     "ter": Ter,
+    "rouge1": Rouge1,
+    "rouge2": Rouge2,
+    "rougeL": RougeL,
     "exact_match": ExactMatch,
     "cer": CharacterErrors,
     "wer": WordErrorRate,

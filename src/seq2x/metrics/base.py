@@ -45,6 +45,10 @@ class TextMetric(ABC):
     def score(self, total: Statistics) -> float:
         """The metric of summed statistics."""
 
+    def score_one(self, statistics: Statistics) -> float:
+        """The metric of one pair, as a reward wants it: where `score` says little of a single pair, more than that."""
+        return self.score(statistics)
+
 
 def rate(errors: float, size: float) -> float:
     """`errors` per `size` in percent; where nothing was to be written, 100 if anything was, else 0."""

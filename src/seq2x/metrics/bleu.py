@@ -55,14 +55,22 @@ class Bleu(TextMetric):
         return np.array([found.sys_len, found.ref_len, *found.counts, *found.totals], dtype=np.float64)
 
     def score(self, total: Statistics) -> float:
-        from sacrebleu.metrics.bleu import BLEU
+        return _bleu(total, effective_order=False)
 
-        numbers = [round(float(number)) for number in total]
-        system, reference, counts = numbers[0], numbers[1], numbers[2:]
-        found = BLEU.compute_bleu(
-            counts[:_ORDERS], counts[_ORDERS:], system, reference, smooth_method="exp", effective_order=False
-        )
-        return float(found.score)
+    def score_one(self, statistics: Statistics) -> float:
+        """Sentence BLEU: of the n-grams that the output is long enough for, else one of three words would have 0."""
+        return _bleu(statistics, effective_order=True)
+
+
+def _bleu(total: Statistics, effective_order: bool) -> float:
+    from sacrebleu.metrics.bleu import BLEU
+
+    numbers = [round(float(number)) for number in total]
+    system, reference, counts = numbers[0], numbers[1], numbers[2:]
+    found = BLEU.compute_bleu(
+        counts[:_ORDERS], counts[_ORDERS:], system, reference, smooth_method="exp", effective_order=effective_order
+    )
+    return float(found.score)
 
 
 class TokenBleu(Bleu):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Final, Literal
 
-__all__ = ["Script", "script_of"]
+__all__ = ["Script", "is_unspaced", "script_of"]
 
 Script = Literal["spaced", "chinese", "japanese", "unspaced"]
 
@@ -15,6 +15,11 @@ _HAN: Final = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0
 _SOUTH_EAST: Final = re.compile("[\u0e01-\u0e4e\u0e81-\u0edf\u1000-\u109f\u1780-\u17dd]")  # Thai, Lao, Burmese, Khmer
 _LETTERS: Final = re.compile(r"[^\W\d_]")
 _SHARE: Final = 0.2  # of the letters; names and terms of other scripts stand in any text
+
+
+def is_unspaced(character: str) -> bool:
+    """Whether it is of a script that writes no blanks between words."""
+    return any(letters.match(character) for letters in (_HAN, _KANA, _SOUTH_EAST))
 
 
 def script_of(texts: Iterable[str]) -> Script:

@@ -11,12 +11,13 @@ import torch
 from seq2x.nn.copying import CopyingOutput, Pointer, PointerGenerator
 from seq2x.nn.embedding import Embedding
 from seq2x.nn.initial import SMALL
+from seq2x.nn.inputs import shift
 from seq2x.nn.outputs import VocabularyOutput
 
 from .convolutional_decoder import ConvolutionalDecoder
 from .convolutional_encoder import START, ConvolutionalEncoder
 from .coupled_decoder import CoupledDecoder
-from .encoder_decoder import DecoderModule, EncoderDecoder, EncoderModule, shift
+from .encoder_decoder import DecoderModule, EncoderDecoder, EncoderModule
 from .recurrent_decoder import RecurrentDecoder
 from .recurrent_encoder import RecurrentEncoder
 from .shape import MAX_PARAMETERS, ModelShape, parameters, shape_of

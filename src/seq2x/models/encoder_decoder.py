@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from seq2x.nn.copying import Copyable, CopyingAnswer, CopyingOutput
+from seq2x.nn.inputs import shift
 from seq2x.nn.outputs import VocabularyAnswer, VocabularyOutput
 from seq2x.nn.pooling import valid
-from seq2x.types import BOS, NOTHING, PAD, Batch, Memory, Padded, Scored, State, Want
+from seq2x.types import NOTHING, PAD, Batch, Memory, Padded, Scored, State, Want
 
-__all__ = ["DecoderModule", "EncoderDecoder", "EncoderModule", "shift"]
+__all__ = ["DecoderModule", "EncoderDecoder", "EncoderModule"]
 
 S_co = TypeVar("S_co", bound=State)
 
@@ -146,11 +147,3 @@ class EncoderDecoder(nn.Module):
     def _answer(self, *parts: Any) -> _Answer:
         answer: _Answer = self.output(*parts)
         return answer
-
-
-def shift(target: Padded) -> Tensor:
-    """A decoder's inputs `[B,T]` for `target`: `<s>`, then all its symbols but the last; `PAD` past each length."""
-    values, lengths = target
-    begin = values.new_full((len(values), 1), BOS)
-    inputs = torch.cat([begin, values[:, :-1]], 1)
-    return torch.where(valid(lengths, values.shape[1], values.device), inputs, PAD)

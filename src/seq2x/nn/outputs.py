@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from seq2x import arrays
-from seq2x.types import PAD
+from seq2x.types import EOS, PAD
 
 from .embedding import Embedding
 from .initial import normal_
 from .precision import matrix_dtype
 from .products import affine, product
+from .sampled_softmax import Candidates, sampled_loss
 
 __all__ = ["VocabularyAnswer", "VocabularyOutput"]
 
@@ -106,6 +107,31 @@ class VocabularyAnswer:
             rows, self.weight, self.bias, ids, weights, smoothing, matrix_dtype()
         )
         return totals
+
+    def sampled_losses(self, ids: Tensor, candidates: Candidates) -> Tensor:
+        """The scalar sum over all rows whose id is not `PAD` of the negative log-likelihood, as `candidates` estimate
+        it: see `seq2x.nn.sampled_softmax`. For learning only.
+        """
+        rows = self.hidden.reshape(-1, self.hidden.shape[-1])
+        rows, ids, weights = _kept(rows, ids.reshape(-1), None)
+        step = _chunk_rows(self.weight[: len(candidates.ids)])
+        return sampled_loss(rows, self.weight, self.bias, ids, weights, candidates, step, matrix_dtype())
+
+    def guesses(self, uniform: Tensor | None = None) -> Tensor:
+        """What would be written next, `[...]`: the best symbol, or the draw that `uniform` `[...]` stands for.
+
+        Only what an output can go on with: neither `<pad>`, `<s>` nor `</s>`. Logits exist for a chunk of rows at a
+        time, and have no gradient.
+        """
+        with torch.no_grad():
+            rows, drawn = self._rows(), None if uniform is None else uniform.reshape(-1)
+            found = torch.empty(len(rows), dtype=torch.int64, device=rows.device)
+            step = _chunk_rows(self.weight)
+            for low in range(0, len(rows), step):
+                part = slice(low, low + step)
+                logits = affine(rows[part], self.weight[EOS + 1 :], self.bias[EOS + 1 :])
+                found[part] = logits.argmax(-1) if drawn is None else arrays.draw(logits, drawn[part])
+            return (found + EOS + 1).view(self.hidden.shape[:-1])
 
     def top(self, c: int, forbid: Tensor | None = None, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The `c` best symbols of each row `[N]`, best first: (log p, ids), both `[N, c]`."""

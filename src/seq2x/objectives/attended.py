@@ -7,7 +7,7 @@ Transformer these are the mean over the heads of the last layer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -46,6 +46,10 @@ class Attended:
     coverage: float = 0.0
     guided: float = 0.0
     alignment: float = 0.0
+
+    def at(self, step: int, seed: int) -> Attended:
+        """What update `step` minimises: see `seq2x.types.Varying`."""
+        return replace(self, likelihood=self.likelihood.at(step, seed))
 
     def __call__(self, model: _Model, batch: Batch) -> Loss:
         """`parts` beside the likelihood's, unweighted sums over symbols: `coverage`, `guided`, and `alignment`

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import torch
 
 from seq2x.nn.pooling import valid
+from seq2x.nn.sampled_softmax import Candidates, Proposal
+from seq2x.search.sample import uniforms
 from seq2x.types import PAD, Batch, Loss, Padded
 
 __all__ = ["Answer", "Likelihood"]
@@ -20,6 +22,10 @@ class Answer(Protocol):
         self, ids: torch.Tensor, smoothing: float, weights: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The summed smoothed loss of `ids` `[B,T]`, and the plain one."""
+        ...
+
+    def sampled_losses(self, ids: torch.Tensor, candidates: Candidates) -> torch.Tensor:
+        """The summed plain loss of `ids` `[B,T]`, as `candidates` estimate it."""
         ...
 
 
@@ -35,10 +41,21 @@ class Likelihood:
 
     with e = `smoothing`. `per` "token" divides by the number of symbols (`</s>` counted), "sequence" by the number of
     targets, which gives long targets more weight. The division is the loop's.
+
+    With a `proposal` each update draws `candidates` that stand for the vocabulary (`seq2x.nn.sampled_softmax`), the
+    same for all its micro-batches; of the other symbols nothing is known then, so nothing is spread over them.
     """
 
     smoothing: float = 0.1
     per: Literal["token", "sequence"] = "token"
+    proposal: Proposal | None = None
+    candidates: Candidates | None = None
+
+    def at(self, step: int, seed: int) -> Likelihood:
+        """What update `step` minimises: see `seq2x.types.Varying`."""
+        if self.proposal is None:
+            return self
+        return replace(self, candidates=self.proposal.draw(uniforms(seed, [0], 1, self.proposal.n)[0, 0]))
 
     def __call__(self, model: _Model, batch: Batch) -> Loss:
         """`parts`: `nll`, the plain negative log-likelihood in nats, and `tokens`, the number of symbols."""
@@ -50,7 +67,11 @@ class Likelihood:
         values, lengths = _target(batch)
         lengths = lengths.to(values.device, non_blocking=True)
         ids = torch.where(valid(lengths, values.shape[1]), values, PAD)
-        total, nll = answer.losses(ids, self.smoothing)
+        if self.candidates is None:
+            total, nll = answer.losses(ids, self.smoothing)
+        else:
+            total = answer.sampled_losses(ids, self.candidates)
+            nll = total.detach()
         tokens = lengths.sum()
         count = tokens if self.per == "token" else torch.full_like(tokens, len(lengths))
         return Loss(total, count, {"nll": nll, "tokens": tokens})

@@ -3,6 +3,7 @@
     train = "pairs.tsv"                  # or ["source.txt", "target.txt"]
     test = "${SEQ2X_DATA}/test.tsv"      # evaluated on once, at the end; ${NAME} of the environment, in paths only
     out = "runs/pairs"
+    from = "runs/parent"                 # go on from this run
     layers = 4                           # any setting
 
 A path means what it means on the command line: it starts from the current folder, wherever the recipe lies. TOML
@@ -32,7 +33,7 @@ __all__ = ["Recipe", "dump_toml", "read_recipe"]
 
 _LARGEST = 1_000_000  # bytes
 _DEEPEST = 50  # brackets: a recipe has one at most
-_PATHS = ("train", "test", "out")
+_PATHS = ("train", "test", "out", "from")
 _WIDTH = 100
 
 
@@ -44,6 +45,7 @@ class Recipe:
     train: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
     out: str | None = None
+    from_run: str | None = None
 
 
 def read_recipe(path: str | Path) -> Recipe:
@@ -67,17 +69,20 @@ def read_recipe(path: str | Path) -> Recipe:
     if len(settings) < len(table):
         raise UsageError(where, "a setting is written with - and with _", "each once")
     resolve(settings, where)
-    out = paths.get("out", (None,))
-    if len(out) > 1:
-        raise UsageError(where, f"out = {list(out)}", "one folder")
-    return Recipe(settings, paths.get("train", ()), paths.get("test", ()), out[0])
+    folders: dict[str, str | None] = {}
+    for name in ("out", "from"):
+        given = paths.get(name, ())
+        if len(given) > 1:
+            raise UsageError(where, f"{name} = {list(given)}", "one folder")
+        folders[name] = given[0] if given else None
+    return Recipe(settings, paths.get("train", ()), paths.get("test", ()), folders["out"], folders["from"])
 
 
 def dump_toml(settings: Settings, reasons: Mapping[str, str], paths: Mapping[str, str | tuple[str, ...]] = {}) -> str:
     """`settings` as a recipe: every value, room by room, above each one its reason (or its sentence of the table).
 
-    A setting that is None has no TOML value and stands there as "auto". `paths` may hold `train`, `test` and `out`.
-    Reading it gives equal settings again.
+    A setting that is None has no TOML value and stands there as "auto". `paths` may hold `train`, `test`, `out` and
+    `from`. Reading it gives equal settings again.
     """
     lines = ["# Every setting of this run. `seq2x train` takes this file; nothing is loaded from it by itself."]
     for name, given in paths.items():

@@ -47,6 +47,17 @@ _IDLE = {  # what is for other kinds of models
     **dict.fromkeys(("gru", "lstm", "rnn"), (*_TRANSFORMER_ONLY, "positions", "kernel_width")),
 }
 _OF_ATTENTION = (*_RECURRENT_ATTENTION, "coverage_loss", "guided_attention", "alignment_loss")
+_SCHEDULED = ("scheduled_sampling", "scheduled_rate", "scheduled_steps", "scheduled_feed")
+_REWARDED = ("reward", "reward_samples", "risk_alpha", "likelihood_weight")
+_LIKELIHOOD = (
+    "label_smoothing",
+    "coverage_loss",
+    "guided_attention",
+    "alignment_loss",
+    "sampled_softmax",
+    "sampled_softmax_proposal",
+    *_SCHEDULED,
+)
 
 
 def is_clean(text: str) -> bool:
@@ -60,6 +71,7 @@ def broken_rule(settings: Settings) -> str:
         _model_rule(settings)
         or _alignment_rule(settings)
         or _text_rule(settings)
+        or _training_rule(settings)
         or _search_rule(settings)
         or _machine_rule(settings)
     )
@@ -168,6 +180,19 @@ def _text_rule(s: Settings) -> str:
     return ""
 
 
+def _training_rule(s: Settings) -> str:
+    if s.objective == "reinforce" and s.reward_samples == 1:
+        return (
+            'objective = "reinforce" and reward_samples = 1; its baseline is the mean reward of the other samples: at '
+            'least 2, or objective = "self_critical", for which one is enough'
+        )
+    for name, usual in (("objective", "likelihood"), ("scheduled_sampling", "none"), ("sampled_softmax", 0)):
+        if s.copy != "none" and getattr(s, name) != usual:
+            found = f'copy = "{s.copy}" and {name} = {getattr(s, name)}'
+            return f'{found}; that is for outputs of a vocabulary alone: {name} = {usual}, or copy = "none"'
+    return ""
+
+
 def _search_rule(s: Settings) -> str:
     drawn = s.mbr is not None and s.mbr_from == "samples"
     if s.mbr is not None and s.sample:
@@ -261,6 +286,25 @@ def _idle_training(s: Settings) -> dict[str, str]:
         found["valid_size"] = "valid given; nothing is split off"
     if s.valid_metric == "loss":
         found["valid_beam_size"] = 'valid_metric = "loss"; nothing is decoded'
+    return found | _idle_objective(s)
+
+
+def _idle_objective(s: Settings) -> dict[str, str]:
+    found = {}
+    if s.sampled_softmax and s.label_smoothing:
+        found["label_smoothing"] = f"sampled_softmax = {s.sampled_softmax:,}; nothing is spread over symbols not drawn"
+    if not s.sampled_softmax:
+        found["sampled_softmax_proposal"] = "sampled_softmax = 0"
+    if s.scheduled_sampling == "none":
+        found |= dict.fromkeys(_SCHEDULED[1:], 'scheduled_sampling = "none"')
+    if s.objective == "likelihood":
+        found |= dict.fromkeys(_REWARDED, 'objective = "likelihood"; it is for rewards')
+        return found
+    found["loss_per"] = f'objective = "{s.objective}"; a reward is of a whole output, so all is summed over sequences'
+    if s.objective != "minimum_risk":
+        found["risk_alpha"] = f'objective = "{s.objective}"; it is for minimum_risk'
+    if not s.likelihood_weight:
+        found |= dict.fromkeys(_LIKELIHOOD, f'objective = "{s.objective}" and likelihood_weight = 0')
     return found
 
 

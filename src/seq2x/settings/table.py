@@ -25,6 +25,12 @@ Allowable = Literal["shifted", "identical", "one_source", "one_target", "one_sym
 """Errors of the check that judge readable data, and may judge it wrongly (see `seq2x.data.check`)."""
 ALLOWABLE: tuple[Allowable, ...] = get_args(Allowable)
 
+Metric = Literal[
+    "bleu", "bleu_tokens", "chrf", "ter", "rouge1", "rouge2", "rougeL",
+    "exact_match", "cer", "wer", "per", "word_errors",
+]  # fmt: skip
+"""The rows of `seq2x.metrics.METRICS`."""
+
 _T = TypeVar("_T", bound=str)
 
 
@@ -204,6 +210,40 @@ class Settings:
     alignment_loss: Annotated[float, Ge(0.0), Le(1e6)] = _setting(
         0.0, "training", "weight of the loss on attention away from given alignments (columns: alignment=3; links i-j)"
     )
+    scheduled_sampling: Literal["none", "linear", "exponential", "inverse_sigmoid"] = _setting(
+        "none", "training", "how fast the decoder comes to read symbols of its own in training (Bengio et al. 2015)"
+    )
+    scheduled_rate: Annotated[float, Gt(0.0), Le(1.0)] = _setting(
+        0.25, "training", "share of its own symbols that the decoder reads in the end; 1: free running"
+    )
+    scheduled_steps: _Count | None = _setting(None, "training", "updates until the share is scheduled_rate")
+    scheduled_feed: Literal["argmax", "sample"] = _setting(
+        "argmax", "training", "a symbol of its own is the best one, or drawn from the model"
+    )
+    sampled_softmax: _Zero = _setting(
+        0,
+        "training",
+        "learn from so many symbols at a time, without label smoothing (Jean et al. 2015); 0: from all. For large "
+        "vocabularies",
+    )
+    sampled_softmax_proposal: Literal["log_uniform", "unigram"] = _setting(
+        "log_uniform", "training", "which symbols are drawn: by the logarithm of their rank, or as often as they occur"
+    )
+    objective: Literal["likelihood", "reinforce", "self_critical", "minimum_risk"] = _setting(
+        "likelihood",
+        "training",
+        "learn the right symbols, or (after --from RUN) by rewards of whole outputs",
+    )
+    reward: Literal["auto", Metric] = _setting("auto", "training", "which metric of an output is its reward")
+    reward_samples: Annotated[int, Ge(1), Le(1000)] = _setting(
+        5, "training", "outputs drawn for each source, to be rewarded"
+    )
+    risk_alpha: Annotated[float, Gt(0.0), Le(100.0)] = _setting(
+        0.005, "training", "minimum risk: sharpness of the distribution over the outputs drawn (Shen et al. 2016)"
+    )
+    likelihood_weight: Annotated[float, Ge(0.0), Le(1e6)] = _setting(
+        0.0, "training", "weight of the likelihood beside the reward (Wu et al. 2016: 0.017)"
+    )
     loss_per: Literal["token", "sequence"] = _setting("token", "training", "what the loss is averaged over")
     precision: Literal["auto", "fp32", "bf16"] = _setting("auto", "training", "of matrix work in training")
     average_last: _Count = _setting(1, "training", "best/ is the average of this many last validated weights")
@@ -211,9 +251,9 @@ class Settings:
         0.0, "training", "decay of an exponential moving average of the weights; 0: none"
     )
     valid_steps: _Count | None = _setting(None, "training", "updates between validations")
-    valid_metric: Literal[
-        "auto", "bleu", "bleu_tokens", "chrf", "ter", "exact_match", "cer", "wer", "per", "word_errors", "loss"
-    ] = _setting("auto", "training", "which metric chooses best/ and stops early")
+    valid_metric: Literal["auto", Metric, "loss"] = _setting(
+        "auto", "training", "which metric chooses best/ and stops early"
+    )
     valid_beam_size: _Count = _setting(1, "training", "beam size at validation")
     early_stopping: _Zero = _setting(
         8, "training", "stop after so many validations without a better one; 0: never", harmless=True

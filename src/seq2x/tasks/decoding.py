@@ -20,7 +20,7 @@ from seq2x.types import Alternative, Decoder, Hypotheses, Prediction, Want
 if TYPE_CHECKING:
     from seq2x.tasks.generate import Generate
 
-__all__ = ["Request", "decode", "most_symbols"]
+__all__ = ["Request", "decode", "most_symbols", "one_line"]
 
 _ROOM = 20  # symbols that an automatic limit leaves beyond a prefix, as beyond what the input's length makes likely
 
@@ -233,7 +233,7 @@ def _alternative(
     token_log_p = tuple(found.log_p[row, rank, :length].tolist())
     ids = tuple(found.tokens[row, rank, : length - 1 if ended else length].tolist())
     return Alternative(
-        value=_one_line(codec.decode(ids, extra)),
+        value=one_line(codec.decode(ids, extra)),
         tokens=tuple(codec.tokens(ids, extra)),
         ids=ids,
         score=float(found.scores[row, rank]),
@@ -243,6 +243,6 @@ def _alternative(
     )
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """`text` without line ends: what a model says must not become two records. A final CR would be lost, too."""
     return text.replace("\r", " ").replace("\n", " ")

@@ -19,7 +19,6 @@ from seq2x.codecs.text import TextCodec
 from seq2x.engine import Chosen
 from seq2x.errors import DataError, FolderError, Seq2xError, UsageError
 from seq2x.models import EncoderDecoder, build
-from seq2x.objectives import Attended, Likelihood
 from seq2x.saved import Saved
 from seq2x.settings import Settings
 from seq2x.tasks.about import MODEL_FILE, TASK_FILE, About
@@ -32,9 +31,9 @@ from seq2x.tasks.scoring import Given, TargetScore, require_scorable, score_batc
 from seq2x.tasks.weights import fill, own_tensors, pack, verify
 from seq2x.tasks.wishes import forbidden_symbols, prefix_symbols
 from seq2x.tasks.workers import halving, in_order
-from seq2x.types import EOS, NOTHING, Objective, Padded, Prediction, Want
+from seq2x.types import EOS, NOTHING, Padded, Prediction, Want
 
-__all__ = ["Generate", "TargetScore", "objective"]
+__all__ = ["Generate", "TargetScore"]
 
 WEIGHTS_FILE = "weights.safetensors"
 SOURCE_FILE = "source.json"
@@ -292,17 +291,6 @@ class Generate:
     def _written(self, source: Source, target: str) -> list[int]:
         """The symbols of `target` beside `source`."""
         return self.target_codec.encode(target, self._more(source))
-
-
-def objective(settings: Settings) -> Objective:
-    """What training minimises: the smoothed negative log-likelihood of the targets, and what attention is to learn."""
-    likelihood = Likelihood(settings.label_smoothing, settings.loss_per)
-    attends = settings.model not in ("gru", "lstm", "rnn") or settings.context == "attention"
-    attends = attends or settings.copy == "pointer"
-    wanted = settings.coverage_loss, settings.guided_attention, settings.alignment_loss
-    if attends and any(wanted):
-        return Attended(likelihood, *wanted)
-    return likelihood
 
 
 @contextmanager

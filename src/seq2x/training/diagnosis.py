@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from seq2x.nn.precision import matrix_precision
-from seq2x.training.micro import Micro, seed_of
+from seq2x.training.micro import Micro, objective_at, seed_of
 from seq2x.training.state import running_statistics
 
 __all__ = ["first_bad_layer"]
@@ -41,7 +41,7 @@ def first_bad_layer(micro: Micro, rows: np.ndarray, step: int) -> str:
                 batch = micro.feed.batch(part, seed_of(micro.seed, step, number, "segment"))
                 torch.manual_seed(seed_of(micro.seed, step, number, "dropout"))
                 with torch.no_grad(), matrix_precision(micro.precision):
-                    loss = micro.objective(micro.model, batch)
+                    loss = objective_at(micro, step)(micro.model, batch)
                 if not found and not bool(torch.isfinite(loss.total)):
                     found.append("the loss")
     finally:

@@ -12,16 +12,17 @@ from torch import nn
 
 from seq2x.errors import OutOfMemory
 from seq2x.nn.precision import matrix_precision
+from seq2x.objectives import at
 from seq2x.training.distributed import World
 from seq2x.types import Batch, Objective
 
-__all__ = ["SPLITS", "Feed", "Micro", "gradients", "is_out_of_memory", "seed_of"]
+__all__ = ["SPLITS", "Feed", "Micro", "gradients", "is_out_of_memory", "objective_at", "seed_of"]
 
 SPLITS = 3  # a micro-batch that does not fit is split in half at most this often
 
 _MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)  # SplitMix64 (Steele, Lea & Flood 2014)
 _MASK = (1 << 64) - 1
-_PURPOSES = {"dropout": 1, "segment": 2, "probe": 3, "init": 4}
+_PURPOSES = {"dropout": 1, "segment": 2, "probe": 3, "init": 4, "objective": 5}
 
 
 def seed_of(seed: int, step: int, micro: int, purpose: str) -> int:
@@ -67,6 +68,11 @@ class Micro:
     seed: int
     accum_count: int
     say: Callable[[str], None] = print
+
+
+def objective_at(micro: Micro, step: int) -> Objective:
+    """What update `step` minimises, the same for all of its micro-batches and ranks."""
+    return at(micro.objective, step, seed_of(micro.seed, step, 0, "objective"))
 
 
 def gradients(micro: Micro, rows: np.ndarray, step: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -118,11 +124,12 @@ def _accumulate(micro: Micro, parts: list[tuple[int, np.ndarray]], step: int) ->
     micro.model.zero_grad(set_to_none=True)
     device = next(micro.model.parameters()).device
     sums = torch.zeros(2, dtype=torch.float64, device=device)
+    objective = objective_at(micro, step)
     for number, part in parts:
         batch = micro.feed.batch(part, seed_of(micro.seed, step, number, "segment"))
         torch.manual_seed(seed_of(micro.seed, step, number, "dropout"))
         with matrix_precision(micro.precision):
-            loss = micro.objective(micro.model, batch)
+            loss = objective(micro.model, batch)
         loss.total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         sums += torch.stack([loss.total.detach().double(), loss.count.detach().double()])
     return sums

@@ -311,6 +311,9 @@ def _say_plan(
     for name, reason in reasons.items():
         say(f"{name} = {getattr(settings, name)}  ({reason})")
     say(f"symbols: {source.size:,} source, {target.size:,} target" + (" (one vocabulary)" if source is target else ""))
+    if settings.sampled_softmax >= target.size:
+        few = f"there are {target.size:,} target symbols, and all of them are learned from"
+        say(f"warning: sampled_softmax = {settings.sampled_softmax:,} has no effect: {few}")
 
 
 def _write_stores(

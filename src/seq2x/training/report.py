@@ -238,7 +238,10 @@ def _curves(run: _Run) -> str:
         charts.append(curves_svg([_curve(run.train, name, title)], title, width=_CHART))
     figures = "".join(f"<figure>{chart}</figure>\n" for chart in charts)
     note = '<p class="soft">Steps run from left to right. Training loss is taken with dropout and smoothed labels,'
-    note += " held-out loss without, so the second may well be lower.</p>"
+    note += " held-out loss without, so the second may well be lower."
+    if "objective" in (run.about.get("settings") or {}):
+        note += " Here it is minus the mean reward of an output, and as much of the likelihood as counts."
+    note += "</p>"
     return f'{note}<div class="charts">{figures}</div>' + _numbers(run, metric)
 
 

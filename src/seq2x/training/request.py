@@ -63,6 +63,7 @@ def request(
     if "-" in files:
         raise UsageError("train", "standard input", "a file: it is read more than once", "save it to a file first")
     place = out if out is not None else recipe.out
+    parent = from_run or recipe.from_run
     return Request(
         paths=files,
         test=_several(test, "test") or recipe.test,
@@ -70,7 +71,7 @@ def request(
         folder=_folder(place, "out") if place is not None else _folder(Path("runs") / run_name(given[0]), "out"),
         restart=restart,
         allow_change=tuple(canonical(name, "allow_change") for name in _several(allow_change, "allow_change")),
-        from_run=_folder(from_run, "from_run") if from_run else None,
+        from_run=_folder(parent, "from_run") if parent else None,
         strict_repro=strict_repro,
         quiet=quiet,
     )

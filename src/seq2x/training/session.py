@@ -20,7 +20,7 @@ from seq2x.run import Saved, commit, is_run, sweep
 from seq2x.settings import Settings
 from seq2x.tasks import Generate
 from seq2x.tasks.device import pick_device
-from seq2x.tasks.generate import objective
+from seq2x.tasks.learning import objective
 from seq2x.tasks.seen import SEEN_FILE
 from seq2x.tasks.weights import pack
 from seq2x.training.average import Averages
@@ -87,7 +87,7 @@ def micro_of(store: Store, task: Generate, settings: Settings, world: World, log
     task.model.requires_grad_(True).train()
     return Micro(
         model=task.model,
-        objective=objective(settings),
+        objective=objective(settings, task.target_codec, store, log.say),
         feed=StoreFeed(store, settings, (task.source_codec, task.target_codec), task.device),
         precision="bf16" if settings.precision == "bf16" else "fp32",
         world=world,

@@ -15,7 +15,7 @@ import torch
 
 from seq2x.allocator import keep_memory
 from seq2x.data import sniff
-from seq2x.errors import StorageError, UsageError, escape
+from seq2x.errors import StorageError, UsageError
 from seq2x.plan import estimate_seconds
 from seq2x.predict import model_folder
 from seq2x.run import Lock, commit, is_run, load
@@ -204,6 +204,13 @@ def _test(request: Request, settings: Settings, log: Log) -> Mapping[str, Result
 def _look(request: Request) -> None:
     """A fresh run whose data or parent is not there leaves no folder behind, and a restart nothing removed."""
     asked, folder = request.asked, request.folder
+    if asked.objective != "likelihood" and not asked.likelihood_weight and not request.from_run:
+        raise UsageError(
+            "objective",
+            f'"{asked.objective}" from random weights: all that they write is equally bad, so rewards teach nothing',
+            "a run to begin from",
+            "train one by likelihood and give --from RUN; or a likelihood_weight above 0",
+        )
     if request.test:
         require_readable(request.test, asked)
     with contextlib.suppress(OSError, ValueError):  # a path that cannot be is refused when the folder is made
@@ -305,13 +312,11 @@ def _begin(request: Request, world: World, log: Log) -> None:
 
 def _recipe(request: Request, prepared: Prepared) -> str:
     """`settings.toml`: it names the data, so that `seq2x train` of it, from the same folder, is the same run again."""
-    named = {"train": request.paths, "test": request.test}
+    named = {"train": request.paths, "test": request.test, "from": (str(request.from_run),) if request.from_run else ()}
     paths = {name: files if len(files) > 1 else files[0] for name, files in named.items() if files}
-    if not all(map(is_clean, (*request.paths, *request.test))):
+    if not all(is_clean(path) for files in named.values() for path in files):
         paths = {}  # no such recipe could be read
-    text = dump_toml(prepared.settings, prepared.reasons, paths)
-    began = f"# It began from the weights of another run: --from {escape(str(request.from_run))}\n"
-    return began + text if request.from_run else text
+    return dump_toml(prepared.settings, prepared.reasons, paths)
 
 
 def _without_effect(asked: Settings, settings: Settings) -> list[str]:

@@ -56,6 +56,7 @@ class Validator:
     ) -> None:
         self._task, self._examples, self._stop = task, examples, stop
         self._metric = settings.valid_metric
+        self._likelihood = settings.objective == "likelihood"  # rewards may well rise while the likelihood falls
         self._settings = replace(
             settings, beam_size=settings.valid_beam_size, n_best=1, sample=False, mbr=None, diversity_groups=1
         )
@@ -80,7 +81,7 @@ class Validator:
             [e.source for e in judged],
             outputs,
             [e.targets for e in judged],
-            [*history, [step, train_loss, loss, value]],
+            [*history, [step, train_loss, loss, value]] if self._likelihood else (),
         )
         shown = outputs if self._metric == "loss" else [outputs[row] for row in self._rows]
         return Validation(name, value, better, loss, tuple(shown), line, len(judged))
