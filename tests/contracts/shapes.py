@@ -1,8 +1,8 @@
 """Which models the contracts are held against: made from `ModelShape` itself, so that a new option needs no new test.
 
 Every field of `ModelShape` is listed once: as a size, as fixed, or as an option with all its values (those of its
-type). For each kind of model in `ENCODERS` every pair of values of two options that matter to it occurs in at least
-one sampled shape; `product` has all of them.
+type). For each kind of model in `ENCODERS` every value of an option that matters to it stands alone in one shape of the
+sample, and together with others in many; `product` has all of them.
 """
 
 from __future__ import annotations
@@ -81,11 +81,15 @@ def _relevant(kind: str) -> tuple[str, ...]:
     return tuple(name for name in OPTIONS if name != "kind" and name not in _IRRELEVANT.get(kind, ()))
 
 
+_SMALLEST: Mapping[str, Any] = {
+    field.name: field.default for field in fields(ModelShape) if field.name not in ("kind", *SIZES)
+} | {"encoder_layers": 1, "decoder_layers": 1}
+
+
 def _shape(choice: Mapping[str, Any]) -> ModelShape | None:
     """The shape of these choices, or None where they contradict each other."""
-    defaults = {field.name: field.default for field in fields(ModelShape)}
     try:
-        return ModelShape.from_json({**defaults, **SIZES, **choice}, "test")
+        return ModelShape.from_json({**_SMALLEST, **SIZES, **choice}, "test")
     except FolderError:
         return None
 
@@ -109,40 +113,35 @@ def choices(kind: str) -> int:
     return math.prod(len(OPTIONS[name]) for name in _relevant(kind))
 
 
-def _pairs(choice: Mapping[str, Any]) -> set[tuple[tuple[str, Any], ...]]:
-    """The pairs of values that a shape really tries: how attention scores is not tried where there is none."""
-    idle: tuple[str, ...] = _OF_ATTENTION if choice.get("context", "attention") != "attention" else ()
-    idle += ("context_use", "input_feeding") if choice.get("decoder") == "coupled" else ()
-    return set(itertools.combinations([(name, value) for name, value in choice.items() if name not in idle], 2))
+def alone() -> list[ModelShape]:
+    """The smallest model of each kind, and every value of every option alone on it; of kinds that have the same
+    options one takes the first, another the second.
+    """
+    families: dict[tuple[str, ...], list[str]] = {}
+    for kind in ENCODERS:
+        families.setdefault(_relevant(kind), []).append(kind)
+    shapes = [_shape({"kind": kind}) for kind in ENCODERS]
+    for names, kinds in families.items():
+        changes = [(name, value) for name in names for value in OPTIONS[name] if value != _SMALLEST[name]]
+        shapes += [_shape({"kind": kinds[n % len(kinds)], name: value}) for n, (name, value) in enumerate(changes)]
+    return [shape for shape in shapes if shape is not None]
 
 
-def _of_family(kinds: tuple[str, ...], names: tuple[str, ...]) -> list[ModelShape]:
-    """A few shapes in which every possible pair of values occurs: greedily, the best of some random ones each time."""
-    options, draw = {"kind": kinds, **{name: OPTIONS[name] for name in names}}, random.Random(1)
-    every = itertools.combinations([[(name, value) for value in values] for name, values in options.items()], 2)
-    wanted = {pair for first, second in every for pair in itertools.product(first, second)}
-    shapes: list[ModelShape] = []
-    misses = 0
-    while wanted and misses < 60:  # some pairs contradict each other: after many misses only such are left
-        needed, best, gain = sorted(wanted, key=repr), {}, 0
-        for _ in range(30):
-            choice = {name: draw.choice(values) for name, values in options.items()} | dict(draw.choice(needed))
-            new = len(_pairs(choice) & wanted)
-            if new > gain and _shape(choice):
-                best, gain = choice, new
-        misses = 0 if gain else misses + 1
-        if gain and (shape := _shape(best)):
+def drawn(count: int) -> list[ModelShape]:
+    """So many shapes with every option at random, always the same ones; each tries some hundred pairs of values."""
+    draw, shapes = random.Random(1), list[ModelShape]()
+    kinds = {kind: len(_relevant(kind)) for kind in ENCODERS}
+    while len(shapes) < count:
+        (kind,) = draw.choices(list(kinds), list(kinds.values()))
+        choice = {name: draw.choice(OPTIONS[name]) for name in _relevant(kind)}
+        if shape := _shape({"kind": kind, **choice}):
             shapes.append(shape)
-            wanted -= _pairs(best)
     return shapes
 
 
 def sample() -> list[ModelShape]:
-    """The shapes of the fast tests: every kind, and every pair of values that goes together."""
-    families: dict[tuple[str, ...], list[str]] = {}
-    for kind in ENCODERS:
-        families.setdefault(_relevant(kind), []).append(kind)
-    return [shape for names, kinds in families.items() for shape in _of_family(tuple(kinds), names)]
+    """The shapes of the fast tests: each mechanism alone, and sixty of what they are together."""
+    return [*alone(), *drawn(60)]
 
 
 def name_of(shape: ModelShape) -> str:
