@@ -295,22 +295,24 @@ def load(
     place = pick_device(device)
     first, *team = [Generate.from_saved(one, place) for one in saved]
     for path, other in zip(paths[1:], team, strict=True):
-        if other.target_codec.to_bytes() != first.target_codec.to_bytes():
-            found = "other target symbols than the first run's"
-            raise FolderError(str(path), found, "runs of one ensemble to share them", "train them on the same data")
-        if problem := first.copies_otherwise(other):
-            raise FolderError(str(path), problem, "runs of one ensemble to copy the same symbols")
-        if other.about.direction != first.about.direction:
-            found, todo = (
-                f"it writes {other.about.direction}, the first run does not",
-                "--rerank takes another direction",
-            )
-            raise FolderError(str(path), found, "runs of one ensemble to write in one direction", todo)
+        _require_one_tongue(first, other, path)
     seen, *seen_by_team = [one.contents.get(SEEN_FILE) for one in saved]
     task = first.with_team(team)
     if again is None:
         return Predictor(task, seen, seen_by_team)
     return Predictor(task, seen, seen_by_team, Generate.from_saved(again, place), again.contents.get(SEEN_FILE))
+
+
+def _require_one_tongue(first: Generate, other: Generate, path: Path) -> None:
+    """`FolderError` for the run at `path` if it cannot decide with the first about the same symbol."""
+    if other.target_codec.to_bytes() != first.target_codec.to_bytes():
+        found = "other target symbols than the first run's"
+        raise FolderError(str(path), found, "runs of one ensemble to share them", "train them on the same data")
+    if problem := first.copies_otherwise(other):
+        raise FolderError(str(path), problem, "runs of one ensemble to copy the same symbols")
+    if other.about.direction != first.about.direction:
+        found, todo = f"it writes {other.about.direction}, the first run does not", "--rerank takes another direction"
+        raise FolderError(str(path), found, "runs of one ensemble to write in one direction", todo)
 
 
 def model_folder(folder: str | os.PathLike[str]) -> Path:
