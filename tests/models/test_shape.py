@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 
@@ -71,10 +72,15 @@ def test_missing_values_and_no_object():
 
 def test_what_the_first_runs_do_not_name_is_as_it_was_then():
     mapping = SMALL.to_json()
-    del mapping["attention_history"], mapping["attention_temperature"]
+    later = "history", "temperature", "heads", "path", "window", "noise", "alpha"
+    for name in (*(f"attention_{one}" for one in later), "context_from", "context_join"):
+        del mapping[name]
     assert ModelShape.from_json(mapping, "model.json") == SMALL
     with pytest.raises(FolderError, match=r"attention_temperature: 0\.0; expected above 0"):
         ModelShape.from_json(SMALL.to_json() | {"attention_temperature": 0.0}, "model.json")
+    for name, value in (("attention_noise", math.nan), ("attention_alpha", -1.0), ("attention_window", 0)):
+        with pytest.raises(FolderError, match=f"{name}: {value}"):
+            ModelShape.from_json(SMALL.to_json() | {name: value}, "model.json")
     with pytest.raises(FolderError, match='attention_history: "all"'):
         ModelShape.from_json(SMALL.to_json() | {"attention_history": "all"}, "model.json")
 
@@ -98,6 +104,8 @@ def test_settings_become_a_shape():
         (Settings(embedding_width=7), "recurrent"),
         (Settings(layers=10**6), "encoder_layers"),
         (Settings(model="gru", context_use="nowhere"), "context_use"),
+        (Settings(model="gru", attention_heads=3), "attention_heads: 3 does not divide width 256"),
+        (Settings(model="gru", attention_heads=2, attention_path="forward"), "attention_heads: 2 with attention_path"),
     ],
 )
 def test_impossible_settings(settings, message):

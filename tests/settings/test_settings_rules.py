@@ -5,6 +5,8 @@ import pytest
 from seq2x.errors import UsageError
 from seq2x.settings import Settings, resolve, without_effect
 
+ALIGNED = {"columns": "source=1,target=2,alignment=3"}
+
 
 @pytest.mark.parametrize(
     ("values", "message"),
@@ -24,6 +26,12 @@ from seq2x.settings import Settings, resolve, without_effect
         ({"context_use": ""}, "context_use"),
         ({"joint_vocab": True, "source_units": "char", "target_units": "bpe"}, "both must be of one kind"),
         ({"device": "cuda:"}, "device"),
+        ({"model": "gru", "width": 30, "attention_heads": 4}, "the heads must divide width"),
+        ({"model": "gru", "attention_heads": 2, "attention_path": "monotonic"}, "so it is for one head"),
+        ({"model": "lstm", "attention_heads": 2, "attention_path": "forward"}, "so it is for one head"),
+        ({"alignment_loss": 1.0}, "say which column holds the links: source=1,target=2,alignment=3"),
+        ({"alignment_loss": 1.0, "references": "merge", **ALIGNED}, 'references = "each"'),
+        ({"alignment_loss": 1.0, "subword_dropout": 0.1, **ALIGNED}, "links are those of one segmentation"),
     ],
 )
 def test_contradictions(values, message):
@@ -46,6 +54,9 @@ def test_contradictions(values, message):
         {"joint_vocab": True, "source_units": "char"},
         {"width": 4096, "layers": 48, "feedforward": 16384, "vocab_size": 256_000},
         {"device": "cuda:12"},
+        {"model": "gru", "width": 32, "attention_heads": 4, "attention_path": "local_p"},
+        {"model": "gru", "attention_heads": 3, "attention_path": "forward", "context": "mean"},
+        {"alignment_loss": 1.0, "columns": "source=1, alignment = al ,target=2"},
     ],
 )
 def test_no_contradictions(values):
@@ -76,6 +87,22 @@ def test_no_contradictions(values):
         ),
         ({"model": "gru", "attention_history": "location", "coverage_loss": 1.0, "guided_attention": 1.0}, []),
         ({"model": "transformer", "attention_history": "location", "coverage_loss": 1.0}, ["attention_history"]),
+        (
+            {
+                "model": "gru",
+                "context": "mean",
+                "attention_path": "local_m",
+                "attention_window": 3,
+                "context_join": "sum",
+            },
+            ["attention_path", "attention_window"],
+        ),
+        ({"model": "gru", "context": "mean", "output_from": "state", "context_join": "sum"}, ["context_join"]),
+        ({"model": "gru", "attention_window": 3, "attention_noise": 0.5}, ["attention_noise", "attention_window"]),
+        ({"model": "gru", "attention_path": "local_p", "attention_window": 3}, []),
+        ({"model": "gru", "attention_path": "monotonic_soft", "attention_noise": 0.5, "attention_alpha": 1.0}, []),
+        ({"model": "transformer", "attention_heads": 4, "alignment_loss": 1.0, **ALIGNED}, ["attention_heads"]),
+        ({"model": "gru", "context": "max", "alignment_loss": 1.0, **ALIGNED}, ["alignment_loss"]),
         ({"model": "gru", "context_use": "every", "layers": 1}, ["context_use"]),
         ({"model": "gru", "context_use": "state+every", "layers": 2, "decoder_layers": 1}, ["context_use"]),
         ({"model": "gru", "context_use": "every", "layers": 2}, []),

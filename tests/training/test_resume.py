@@ -39,13 +39,15 @@ CELLS = {
     "average-cosine": {"average_last": 2, "lr_scheduler": "cosine", "attention_dropout": 0.2, "norm": "rms"},
     "gru": {"model": "gru", "precision": "bf16", "ema": 0.9, **BPE},
     "gru-cosine": {"model": "gru", "precision": "bf16", "lr_scheduler": "cosine", **BPE},
-    "gru-both": {"model": "gru", "accum_count": 4, "lr_scheduler": "constant", **BOTH},
+    "gru-both": {"model": "gru", "accum_count": 4, "lr_scheduler": "constant", "attention_path": "monotonic", **BOTH},
     "lstm": {"model": "lstm", "precision": "bf16", "accum_count": 4, "average_last": 2, **BPE},
     "lstm-cosine": {"model": "lstm", "precision": "bf16", "ema": 0.9, "lr_scheduler": "cosine", "input_feeding": True,
                     "attention_history": "location+coverage", "coverage_loss": 0.5, "guided_attention": 0.5},
-    "lstm-both": {"model": "lstm", "lr_scheduler": "constant", **BOTH, **BPE},
+    "lstm-both": {"model": "lstm", "lr_scheduler": "constant", "attention_path": "forward", "attention_alpha": 0.5,
+                  "context_join": "sum", **BOTH, **BPE},
     "rnn-both": {"model": "rnn", "precision": "bf16", **BOTH, **BPE},
-    "rnn-cosine": {"model": "rnn", "precision": "bf16", "accum_count": 4, "lr_scheduler": "cosine", **BOTH},
+    "rnn-cosine": {"model": "rnn", "precision": "bf16", "accum_count": 4, "lr_scheduler": "cosine",
+                   "attention_heads": 2, "attention_path": "local_p", "context_from": "mean", "context_join": "gate", **BOTH},
     "rnn-context": {
         "model": "rnn", "accum_count": 4, "lr_scheduler": "constant", "context": "mean", "context_use": "every", **BPE
     },

@@ -391,5 +391,6 @@ def _assemble(folder: Path, key: str, rows: int, maps: dict[str, npt.NDArray[Any
         folder, key,
         maps["source.ids"], maps["source.ends"], lengths["source"],
         maps["target.ids"], maps["target.ends"], lengths["target"],
-        maps["text"], maps["text.ends"], maps["lines"], maps["set_aside"], *numbers, link_ids, link_ends,
+        maps["text"], maps["text.ends"], maps["lines"], maps["set_aside"], *numbers,
+        link_ids=link_ids, link_ends=link_ends,
     )  # fmt: skip

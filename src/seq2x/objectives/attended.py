@@ -48,8 +48,8 @@ class Attended:
     alignment: float = 0.0
 
     def __call__(self, model: _Model, batch: Batch) -> Loss:
-        """`parts` beside the likelihood's, unweighted sums over symbols: `coverage`, `guided`, and `alignment` of a batch
-        with given links.
+        """`parts` beside the likelihood's, unweighted sums over symbols: `coverage`, `guided`, and `alignment` where a
+        batch has given links.
 
         Raises `ValueError` for a model that shows no attention.
         """
