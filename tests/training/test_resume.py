@@ -47,7 +47,8 @@ CELLS = {
                   "context_join": "sum", **BOTH, **BPE},
     "rnn-both": {"model": "rnn", "precision": "bf16", **BOTH, **BPE},
     "rnn-cosine": {"model": "rnn", "precision": "bf16", "accum_count": 4, "lr_scheduler": "cosine",
-                   "attention_heads": 2, "attention_path": "local_p", "context_from": "mean", "context_join": "gate", **BOTH},
+                   "attention_heads": 2, "attention_path": "local_p", "context_from": "mean",
+                   "context_join": "gate", **BOTH},
     "rnn-context": {
         "model": "rnn", "accum_count": 4, "lr_scheduler": "constant", "context": "mean", "context_use": "every", **BPE
     },
