@@ -13,7 +13,7 @@ OWN = {
     "demo": ["--out"],
     "check": ["--fix", "--set", "--test"],
     "train": ["--allow-change", "--from", "--out", "--restart", "--set", "--strict-repro", "--test"],
-    "predict": ["--ensemble", "--forbid", "--out", "--prefix", "--resume", "--set", "--text"],
+    "predict": ["--alignments", "--ensemble", "--forbid", "--out", "--prefix", "--resume", "--set", "--text"],
     "evaluate": ["--ensemble", "--metric", "--set"],
     "score": ["--ensemble", "--set"],
     "compare": ["--lines", "--metric", "--set"],

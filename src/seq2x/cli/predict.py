@@ -43,10 +43,8 @@ def add(parser: Parser) -> None:
     parser.add_argument(
         "--forbid", metavar="TOKEN", action="append", default=[], help="never write TOKEN (repeatable); see --json"
     )
-    parser.add_argument(
-        "--alignments", metavar="FILE", help="write which input word each output word came from: i-j, a line an output"
-    )
-    shown = ("columns", "beam_size", "n_best", "sample", "device")
+    parser.add_argument("--alignments", metavar="FILE", help="write here which word came from which, as i-j")
+    shown = ("beam_size", "n_best", "sample", "device")
     add_settings(parser, "search", "machine", shown=shown, also=("seed", *_FILE))
 
 

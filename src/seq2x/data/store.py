@@ -387,10 +387,11 @@ def _assemble(folder: Path, key: str, rows: int, maps: dict[str, npt.NDArray[Any
         ascending = len(link_ends) == rows and (np.diff(link_ends, prepend=0) >= 0).all()
         if not ascending or int(link_ends[-1]) != len(link_ids) or (np.asarray(link_ends) % 2).any():
             raise FolderError(str(folder), "links and rows do not fit together", todo=_AGAIN)
+    set_aside, source_size, target_size = numbers
     return Store(
         folder, key,
         maps["source.ids"], maps["source.ends"], lengths["source"],
         maps["target.ids"], maps["target.ends"], lengths["target"],
-        maps["text"], maps["text.ends"], maps["lines"], maps["set_aside"], *numbers,
-        link_ids=link_ids, link_ends=link_ends,
+        maps["text"], maps["text.ends"], maps["lines"], maps["set_aside"],
+        set_aside, source_size, target_size, link_ids, link_ends,
     )  # fmt: skip
