@@ -76,6 +76,11 @@ RECIPES = {
     "cmudict-small-coupled": Recipe("-", _SMALL),
     "cmudict-small-backwards": Recipe("-", _SMALL),
     "cmudict-small-scheduled": Recipe("-", _SMALL),
+    "cmudict-small-monotonic": Recipe("-", _SMALL),
+    "cmudict-small-monotonic-soft": Recipe("-", _SMALL),
+    "cmudict-small-forward": Recipe("-", _SMALL),
+    "cmudict-small-local": Recipe("-", _SMALL),
+    "cmudict-small-heads": Recipe("-", _SMALL),
     "cmudict": Recipe(
         "Transformer 22.1 % word errors (Yolchuyeva et al. 2019, another split)",
         [

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 
@@ -71,11 +72,16 @@ def test_missing_values_and_no_object():
 
 def test_what_the_first_runs_do_not_name_is_as_it_was_then():
     mapping = SMALL.to_json()
-    for name in ("attention_history", "attention_temperature", "decoder", "kernel_width"):
+    later = "history", "temperature", "heads", "path", "window", "noise", "alpha"
+    of_others = "context_from", "context_join", "decoder", "kernel_width", "copy"
+    for name in (*(f"attention_{one}" for one in later), *of_others):
         del mapping[name]
     assert ModelShape.from_json(mapping, "model.json") == SMALL
     with pytest.raises(FolderError, match=r"attention_temperature: 0\.0; expected above 0"):
         ModelShape.from_json(SMALL.to_json() | {"attention_temperature": 0.0}, "model.json")
+    for name, value in (("attention_noise", math.nan), ("attention_alpha", -1.0), ("attention_window", 0)):
+        with pytest.raises(FolderError, match=f"{name}: {value}"):
+            ModelShape.from_json(SMALL.to_json() | {name: value}, "model.json")
     with pytest.raises(FolderError, match='attention_history: "all"'):
         ModelShape.from_json(SMALL.to_json() | {"attention_history": "all"}, "model.json")
 
@@ -103,6 +109,8 @@ def test_settings_become_a_shape():
         (Settings(layers=10**6), "encoder_layers"),
         (Settings(model="gru", context_use="nowhere"), "context_use"),
         (Settings(decoder="coupled"), "gru, lstm or rnn"),
+        (Settings(model="gru", attention_heads=3), "attention_heads: 3 does not divide width 256"),
+        (Settings(model="gru", attention_heads=2, attention_path="forward"), "attention_heads: 2 with attention_path"),
     ],
 )
 def test_impossible_settings(settings, message):

@@ -128,6 +128,8 @@ def test_unknown_names_get_the_nearest():
         ("lr_scheduler", "noam", '"inverse_sqrt" here'),
         ("source_units", "spm", '"unigram" or "bpe" here'),
         ("precision", "fp16", "bf16"),
+        ("attention", "monotonic", 'attention_path = "monotonic" here'),
+        ("guided_alignment_cost", 0.1, "alignment_loss"),
     ],
 )
 def test_habits_are_recognised(name, value, message):

@@ -5,6 +5,8 @@ import pytest
 from seq2x.errors import UsageError
 from seq2x.settings import Settings, resolve, without_effect
 
+ALIGNED = {"columns": "source=1,target=2,alignment=3"}
+
 
 @pytest.mark.parametrize(
     ("values", "message"),
@@ -30,6 +32,12 @@ from seq2x.settings import Settings, resolve, without_effect
         ({"joint_vocab": True, "source_units": "char", "target_units": "bpe"}, "both must be of one kind"),
         ({"objective": "reinforce", "reward_samples": 1}, 'at least 2, or objective = "self_critical"'),
         ({"device": "cuda:"}, "device"),
+        ({"model": "gru", "width": 30, "attention_heads": 4}, "the heads must divide width"),
+        ({"model": "gru", "attention_heads": 2, "attention_path": "monotonic"}, "so it is for one head"),
+        ({"model": "lstm", "attention_heads": 2, "attention_path": "forward"}, "so it is for one head"),
+        ({"alignment_loss": 1.0}, "say which column holds the links: source=1,target=2,alignment=3"),
+        ({"alignment_loss": 1.0, "references": "merge", **ALIGNED}, 'references = "each"'),
+        ({"alignment_loss": 1.0, "subword_dropout": 0.1, **ALIGNED}, "links are those of one segmentation"),
     ],
 )
 def test_contradictions(values, message):
@@ -57,6 +65,9 @@ def test_contradictions(values, message):
         {"decoder": "coupled"},
         {"objective": "self_critical", "reward_samples": 1},
         {"reward_samples": 1},
+        {"model": "gru", "width": 32, "attention_heads": 4, "attention_path": "local_p"},
+        {"model": "gru", "attention_heads": 3, "attention_path": "forward", "context": "mean"},
+        {"alignment_loss": 1.0, "columns": "source=1, alignment = al ,target=2"},
     ],
 )
 def test_no_contradictions(values):
@@ -104,6 +115,21 @@ def test_no_contradictions(values):
             {"model": "gru", "decoder": "coupled", "context_use": "every", "input_feeding": True, "layers": 1},
             ["context_use", "input_feeding"],
         ),
+            {
+                "model": "gru",
+                "context": "mean",
+                "attention_path": "local_m",
+                "attention_window": 3,
+                "context_join": "sum",
+            },
+            ["attention_path", "attention_window"],
+        ),
+        ({"model": "gru", "context": "mean", "output_from": "state", "context_join": "sum"}, ["context_join"]),
+        ({"model": "gru", "attention_window": 3, "attention_noise": 0.5}, ["attention_noise", "attention_window"]),
+        ({"model": "gru", "attention_path": "local_p", "attention_window": 3}, []),
+        ({"model": "gru", "attention_path": "monotonic_soft", "attention_noise": 0.5, "attention_alpha": 1.0}, []),
+        ({"model": "transformer", "attention_heads": 4, "alignment_loss": 1.0, **ALIGNED}, ["attention_heads"]),
+        ({"model": "gru", "context": "max", "alignment_loss": 1.0, **ALIGNED}, ["alignment_loss"]),
         ({"model": "gru", "context_use": "every", "layers": 1}, ["context_use"]),
         ({"model": "gru", "context_use": "state+every", "layers": 2, "decoder_layers": 1}, ["context_use"]),
         ({"model": "gru", "context_use": "every", "layers": 2}, []),

@@ -43,9 +43,7 @@ def add(parser: Parser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted --out FILE ends")
     parser.add_argument("--ensemble", metavar="RUN", action="append", default=[], help="decide together with this run")
     parser.add_argument("--rerank", metavar="RUN", help="choose among the best outputs of both with this run")
-    parser.add_argument(
-        "--alignments", metavar="FILE", help="write which input word each output word came from: i-j, a line an output"
-    )
+    parser.add_argument("--alignments", metavar="FILE", help="write here which word came from which, as i-j")
     add_wishes(parser)
     shown = ("beam_size", "n_best", "device")
     add_settings(parser, "search", "machine", shown=shown, also=("seed", *_FILE))
