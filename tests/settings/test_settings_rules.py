@@ -115,6 +115,7 @@ def test_no_contradictions(values):
             {"model": "gru", "decoder": "coupled", "context_use": "every", "input_feeding": True, "layers": 1},
             ["context_use", "input_feeding"],
         ),
+        (
             {
                 "model": "gru",
                 "context": "mean",
