@@ -79,8 +79,8 @@ def _cmrc2018(data: Path, part: str) -> Iterator[Pair]:
 
 
 def _near(question: str, sentences: list[str]) -> str:
-    """Sentences that share most pairs of characters with the question, weighed by how rare they are in the paragraph, in
-    their own order, as long as there is room.
+    """Sentences that share most pairs of characters with the question, weighed by how rare these are in the paragraph,
+    in their own order, as long as there is room.
     """
     asked = set(_pairs_of(question))
     common = Counter(pair for sentence in sentences for pair in set(_pairs_of(sentence)))

@@ -49,6 +49,8 @@ def test_json_round_trip():
         ({"embedding_width": 4}, "for recurrent models"),
         ({"kind": "gru", "embedding_width": 4, "tied": "target"}, "embedding_width = 8"),
         ({"tied": "all"}, "11 source and 13 target symbols"),
+        ({"copy": "all"}, 'copy: "all"; expected one of none, generator, pointer'),
+        ({"copy": "generator", "kind": "gru", "context": "mean"}, "which has no attention to copy by"),
         ({"width": 1 << 19, "embedding_width": 1 << 19, "feedforward": 1 << 20}, "would have about .* weights"),
         ({"kind": "lstm", "width": 1 << 18}, "would have about .* weights"),
     ],
@@ -71,7 +73,7 @@ def test_missing_values_and_no_object():
 
 def test_what_the_first_runs_do_not_name_is_as_it_was_then():
     mapping = SMALL.to_json()
-    del mapping["attention_history"], mapping["attention_temperature"]
+    del mapping["attention_history"], mapping["attention_temperature"], mapping["copy"]
     assert ModelShape.from_json(mapping, "model.json") == SMALL
     with pytest.raises(FolderError, match=r"attention_temperature: 0\.0; expected above 0"):
         ModelShape.from_json(SMALL.to_json() | {"attention_temperature": 0.0}, "model.json")

@@ -24,6 +24,8 @@ from seq2x.settings import Settings, resolve, without_effect
         ({"context_use": ""}, "context_use"),
         ({"joint_vocab": True, "source_units": "char", "target_units": "bpe"}, "both must be of one kind"),
         ({"device": "cuda:"}, "device"),
+        ({"copy": "generator", "model": "gru", "context": "last"}, 'context = "attention", or copy = "pointer"'),
+        ({"copy": "pointer", "subword_dropout": 0.1}, "cut by other draws than its source cannot be pointed at"),
     ],
 )
 def test_contradictions(values, message):
@@ -46,6 +48,9 @@ def test_contradictions(values, message):
         {"joint_vocab": True, "source_units": "char"},
         {"width": 4096, "layers": 48, "feedforward": 16384, "vocab_size": 256_000},
         {"device": "cuda:12"},
+        {"copy": "generator", "context": "last"},
+        {"copy": "pointer", "model": "gru", "context": "last"},
+        {"copy": "generator", "subword_dropout": 0.1},
     ],
 )
 def test_no_contradictions(values):
@@ -76,6 +81,12 @@ def test_no_contradictions(values):
         ),
         ({"model": "gru", "attention_history": "location", "coverage_loss": 1.0, "guided_attention": 1.0}, []),
         ({"model": "transformer", "attention_history": "location", "coverage_loss": 1.0}, ["attention_history"]),
+        (
+            {"model": "gru", "context": "last", "copy": "pointer", "coverage_loss": 1.0, "input_feeding": True},
+            ["input_feeding"],
+        ),
+        ({"copy": "pointer", "label_smoothing": 0.2}, ["label_smoothing"]),
+        ({"copy": "generator", "label_smoothing": 0.2}, []),
         ({"model": "gru", "context_use": "every", "layers": 1}, ["context_use"]),
         ({"model": "gru", "context_use": "state+every", "layers": 2, "decoder_layers": 1}, ["context_use"]),
         ({"model": "gru", "context_use": "every", "layers": 2}, []),
