@@ -4,8 +4,9 @@
     python recipes/run.py --table                          # README.md's table from results.jsonl alone
     python recipes/run.py --list
 
-Needs the installed package and the data, found through the environment variable SEQ2X_DATA. A recipe that goes on from
-another's run (`from`) finds it in the folder RUNS of the environment, by default the one that the new run stands in.
+Needs the installed package and the data, found through the environment variable SEQ2X_DATA. What is made of it lies in
+SEQ2X_CACHE, by default ~/.cache/seq2x (see `adapters.py`). A recipe that goes on from another's run (`from`) finds it in
+the folder RUNS of the environment, by default the one that the new run stands in.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+
+import adapters
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.jsonl"
@@ -41,10 +44,11 @@ class Test:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a recipe is judged by; the settings stand in NAME.toml."""
+    """What a recipe is judged by; the settings stand in NAME.toml. `adapter` makes its data, and that of its tests."""
 
     published: str
     tests: Sequence[Test]
+    adapter: str = ""
 
 
 def _words_of_cmudict(seen: bool) -> Callable[[Sequence[Pair]], Iterable[Pair]]:
@@ -66,7 +70,21 @@ _RAW = [
 
 _SMALL = [Test("dev, unseen words", "g2p/cmudict/dev.tsv", ["word_errors", "per"], keep=_words_of_cmudict(False))]
 
+_SQL = [Test("dev", "dev.tsv", ["exact_match"])]
+_ANSWERS = [Test("dev", "dev.tsv", ["exact_match", "chrf"])]
+_SENTENCES = [Test("dev", "dev.tsv", ["exact_match"])]
+_COPYING = "with copying 71 % exact match on the test set (Finegan-Dollak et al. 2018)"
+_LONG_COPYING = "with copying 51 % exact match on the test set (Finegan-Dollak et al. 2018)"
+
 RECIPES = {
+    "geoquery": Recipe(_COPYING, _SQL, "geoquery_sql"),
+    "geoquery-copy": Recipe(_COPYING, _SQL, "geoquery_sql"),
+    "atis": Recipe(_LONG_COPYING, _SQL, "atis_sql"),
+    "atis-copy": Recipe(_LONG_COPYING, _SQL, "atis_sql"),
+    "cmrc2018": Recipe("-", _ANSWERS, "cmrc2018"),
+    "cmrc2018-pointer": Recipe("-", _ANSWERS, "cmrc2018"),
+    "scitldr": Recipe("-", _SENTENCES, "scitldr"),
+    "scitldr-pointer": Recipe("-", _SENTENCES, "scitldr"),
     "cmudict-small": Recipe("-", _SMALL),
     "cmudict-small-location": Recipe("-", _SMALL),
     "cmudict-small-coverage": Recipe("-", _SMALL),
@@ -111,8 +129,8 @@ def _data(name: str) -> Path:
     return Path(root) / name
 
 
-def _pairs(file: str, reverse: bool = False) -> list[Pair]:
-    raw = _data(file).read_bytes()
+def _pairs(file: str, reverse: bool = False, folder: Path | None = None) -> list[Pair]:
+    raw = (folder / file if folder else _data(file)).read_bytes()
     text = (gzip.decompress(raw) if file.endswith(".gz") else raw).decode("utf-8")
     rows = [tuple(line.split("\t")) for line in text.split("\n") if line]
     return [(b, a) if reverse else (a, b) for a, b in rows]
@@ -126,11 +144,12 @@ def _seq2x(*arguments: str) -> str:
     return done.stdout
 
 
-def _evaluate(run: Path, test: Test) -> dict[str, object]:
+def _evaluate(run: Path, test: Test, adapter: str) -> dict[str, object]:
     """Metrics of one test set, through `seq2x evaluate` on raw strings."""
+    folder = adapters.cache() / adapter if adapter else None
     file = run / "tests" / f"{test.name.replace(', ', '-').replace(' ', '-')}.tsv"
     file.parent.mkdir(exist_ok=True)
-    rows = list(test.keep(_pairs(test.file, test.reverse)))
+    rows = list(test.keep(_pairs(test.file, test.reverse, folder)))
     file.write_text("".join(f"{source}\t{target}\n" for source, target in rows), encoding="utf-8")
     wanted = [word for metric in test.metrics for word in ("--metric", metric)]
     wanted += ["--columns", "source=1,target=2"]  # as just written, whatever the files were that the run was trained on
@@ -141,13 +160,16 @@ def train(name: str, out: Path, extra: Sequence[str]) -> None:
     """Train recipe `name` into `out`, or go on where it was stopped; evaluate; append the result."""
     recipe = RECIPES[name]
     os.environ.setdefault("RUNS", str(out.resolve().parent))
+    if recipe.adapter:
+        os.environ["SEQ2X_CACHE"] = str(adapters.cache())
+        adapters.make(recipe.adapter, _data(""))
     _seq2x("train", str(HERE / f"{name}.toml"), "--out", str(out), *extra)
     info = json.loads(_seq2x("info", str(out), "--json"))
     seconds = [json.loads(line)["time"]["seconds"] for line in (out / "metrics.jsonl").open(encoding="utf-8")]
     settings = tomllib.loads((out / "settings.toml").read_text(encoding="utf-8"))
     state = json.loads((out / "last" / "manifest.json").read_text(encoding="utf-8"))
     began = time.monotonic()
-    tests = {test.name: _evaluate(out, test) for test in recipe.tests}
+    tests = {test.name: _evaluate(out, test, recipe.adapter) for test in recipe.tests}
     commit = subprocess.run(["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     row = {
         "recipe": name,

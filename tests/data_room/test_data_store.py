@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seq2x.codecs.copying import Copies
+from seq2x.codecs.text import TextCodec
 from seq2x.data import (
     Batches,
     Notes,
@@ -86,6 +88,40 @@ def test_any_text(tmp_path_factory, rows):
             wanted = [*Bytes().encode(text), EOS]
             assert padded.values[row].tolist() == wanted + [PAD] * (padded.values.shape[1] - len(wanted))
             assert padded.lengths[row] == len(wanted)
+
+
+def test_what_can_be_copied_is_stored_beside_the_sources(tmp_path):
+    """A word that the closed vocabulary lacks has the same number in the source and in the target of its row."""
+    codec = TextCodec.learn(["a b"], "word", unknown="closed")
+    copies, v = Copies(codec, codec), codec.size
+    examples = [Example("x a y x", ("y b z",), 1), Example("b", ("a", "b"), 2), Example("z y", ("y z z",), 3)]
+    store = write_store(tmp_path / "s", examples, codec, codec, 9, 9, key="k", copies=copies)
+    for found in (store, open_store(tmp_path / "s", "k")):
+        batch = collate(found, [0, 1, 3])
+        a, b = codec.encode("a b")
+        assert batch.copy_ids.tolist() == [[v, a, v + 1, v, 2], [b, 2, 0, 0, 0], [v, v + 1, 2, 0, 0]]
+        assert batch.source.values[0].tolist() == [3, a, 3, 3, 2]
+        assert batch.target.values.tolist() == [[v + 1, b, 3, 2], [a, 2, 0, 0], [v + 1, v, v, 2]]
+    (part,) = (tmp_path / "s").glob("*.copies.ids")
+    part.write_bytes(part.read_bytes()[:-4])
+    with pytest.raises(FolderError):
+        open_store(tmp_path / "s", "k")
+    assert collate(store_of(tmp_path / "plain"), [0]).copy_ids is None
+
+
+def test_what_a_pointer_cannot_write_is_set_aside_and_listed(tmp_path):
+    codec = TextCodec.learn(["a b"], "word", unknown="closed")
+    examples = [Example("a x", ("x a",), 1), Example("a", ("a b", "a"), 2, file="f.tsv"), Example("b x", ("x y",), 3)]
+    notes = Notes()
+    store = write_store(
+        tmp_path / "s", examples, codec, codec, 9, 9, notes=notes, copies=Copies(codec, codec), only_copies=True
+    )
+    assert len(store) == 2 and store.set_aside == 2 and notes.counts == {"cannot_copy": 2}
+    assert notes.places["cannot_copy"] == [("f.tsv", 2), ("data", 3)]
+    assert "2 of 4 pairs (50.00%) are not used: 2 x target with a symbol that its source does not" in notes.lost(4)
+    again = Notes()
+    store.note_set_aside(again, "train", 9)
+    assert again.places == {"cannot_copy": [("train", 2), ("train", 3)]}
 
 
 def test_too_long_is_set_aside_and_listed(tmp_path):

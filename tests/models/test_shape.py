@@ -50,6 +50,8 @@ def test_json_round_trip():
         ({"embedding_width": 4}, "this is for other kinds"),
         ({"kind": "gru", "embedding_width": 4, "tied": "target"}, "embedding_width = 8"),
         ({"tied": "all"}, "11 source and 13 target symbols"),
+        ({"copy": "all"}, 'copy: "all"; expected one of none, generator, pointer'),
+        ({"copy": "generator", "kind": "gru", "context": "mean"}, "which has no attention to copy by"),
         ({"width": 1 << 19, "embedding_width": 1 << 19, "feedforward": 1 << 20}, "would have about .* weights"),
         ({"kind": "lstm", "width": 1 << 18}, "would have about .* weights"),
     ],

@@ -38,6 +38,8 @@ ALIGNED = {"columns": "source=1,target=2,alignment=3"}
         ({"alignment_loss": 1.0}, "say which column holds the links: source=1,target=2,alignment=3"),
         ({"alignment_loss": 1.0, "references": "merge", **ALIGNED}, 'references = "each"'),
         ({"alignment_loss": 1.0, "subword_dropout": 0.1, **ALIGNED}, "links are those of one segmentation"),
+        ({"copy": "generator", "model": "gru", "context": "last"}, 'context = "attention", or copy = "pointer"'),
+        ({"copy": "pointer", "subword_dropout": 0.1}, "cut by other draws than its source cannot be pointed at"),
     ],
 )
 def test_contradictions(values, message):
@@ -68,6 +70,9 @@ def test_contradictions(values, message):
         {"model": "gru", "width": 32, "attention_heads": 4, "attention_path": "local_p"},
         {"model": "gru", "attention_heads": 3, "attention_path": "forward", "context": "mean"},
         {"alignment_loss": 1.0, "columns": "source=1, alignment = al ,target=2"},
+        {"copy": "generator", "context": "last"},
+        {"copy": "pointer", "model": "gru", "context": "last"},
+        {"copy": "generator", "subword_dropout": 0.1},
     ],
 )
 def test_no_contradictions(values):
@@ -131,6 +136,12 @@ def test_no_contradictions(values):
         ({"model": "gru", "attention_path": "monotonic_soft", "attention_noise": 0.5, "attention_alpha": 1.0}, []),
         ({"model": "transformer", "attention_heads": 4, "alignment_loss": 1.0, **ALIGNED}, ["attention_heads"]),
         ({"model": "gru", "context": "max", "alignment_loss": 1.0, **ALIGNED}, ["alignment_loss"]),
+        (
+            {"model": "gru", "context": "last", "copy": "pointer", "coverage_loss": 1.0, "input_feeding": True},
+            ["input_feeding"],
+        ),
+        ({"copy": "pointer", "label_smoothing": 0.2}, ["label_smoothing"]),
+        ({"copy": "generator", "label_smoothing": 0.2}, []),
         ({"model": "gru", "context_use": "every", "layers": 1}, ["context_use"]),
         ({"model": "gru", "context_use": "state+every", "layers": 2, "decoder_layers": 1}, ["context_use"]),
         ({"model": "gru", "context_use": "every", "layers": 2}, []),

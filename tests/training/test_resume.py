@@ -37,9 +37,10 @@ REWARDED = {"likelihood_weight": 0.5, "reward_samples": 2}
 CELLS = {
     "plain": {},
     "constant-bf16": {"accum_count": 4, "precision": "bf16", "ema": 0.9, "lr_scheduler": "constant", **BPE},
-    "average-cosine": {"average_last": 2, "lr_scheduler": "cosine", "attention_dropout": 0.2, "norm": "rms"},
+    "average-cosine": {"average_last": 2, "lr_scheduler": "cosine", "attention_dropout": 0.2, "norm": "rms",
+                       "copy": "pointer"},
     "gru": {"model": "gru", "precision": "bf16", "ema": 0.9, **BPE},
-    "gru-cosine": {"model": "gru", "precision": "bf16", "lr_scheduler": "cosine", **BPE},
+    "gru-cosine": {"model": "gru", "precision": "bf16", "lr_scheduler": "cosine", "copy": "generator", **BPE},
     "gru-both": {"model": "gru", "accum_count": 4, "lr_scheduler": "constant", "attention_path": "monotonic", **BOTH},
     "lstm": {"model": "lstm", "precision": "bf16", "accum_count": 4, "average_last": 2, **BPE},
     "lstm-cosine": {"model": "lstm", "precision": "bf16", "ema": 0.9, "lr_scheduler": "cosine", "input_feeding": True,

@@ -46,16 +46,6 @@ class Copies:
         self.source, self.target = source, target
         self._table = np.fromiter(self._symbols(), np.int64, source.size)
 
-    @property
-    def shared(self) -> int:
-        """How many symbols of the source's vocabulary are symbols of the target's."""
-        return int((self._table[FIRST:] != _NONE).sum())
-
-    @property
-    def extends(self) -> bool:
-        """Whether targets can hold what only a source has: words and characters that the target codec did not learn."""
-        return self.target.units in ("word", "char")
-
     def __call__(self, text: str, symbols: Sequence[int]) -> Copied:
         """Of `symbols`, into which the source codec cut `text` (or the first of them), what copying each means."""
         ids = self._table[np.asarray(symbols, np.int64)].tolist()

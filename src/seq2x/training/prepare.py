@@ -17,6 +17,7 @@ import torch
 
 from seq2x.codecs import TextCodec, Unknowns
 from seq2x.codecs.backwards import Backwards
+from seq2x.codecs.copying import Copies
 from seq2x.data import Columns, Notes, merge, read, sniff
 from seq2x.data.check import check
 from seq2x.data.held_out import hold_out, write_examples
@@ -32,7 +33,7 @@ from seq2x.settings import Settings, several
 from seq2x.tasks import Generate
 from seq2x.tasks.about import About
 from seq2x.tasks.seen import SEEN_FILE, Seen
-from seq2x.training.copying import copies_of, share_copied
+from seq2x.training.copying import require_copies, share_copied
 from seq2x.training.feed import store_folder
 from seq2x.training.finetune import Parent, inherit
 from seq2x.training.micro import seed_of
@@ -331,7 +332,7 @@ def _write_stores(
     """
     limits = (settings.max_source_length, settings.max_target_length)
     key = _key(data, codecs, settings)
-    copies, only = copies_of(codecs, settings), settings.copy == "pointer"
+    copies, only = None if settings.copy == "none" else Copies(*codecs), settings.copy == "pointer"
     stores: dict[str, Store] = {}
 
     def held_out() -> Iterator[Example]:
@@ -370,6 +371,7 @@ def _write_stores(
         tokens = int(np.sum(store.target_lengths, dtype=np.int64))
         say(f"{part}: {len(store):,} pairs, {tokens:,} target tokens" + share_copied(store))
         stores[part] = store
+    require_copies(stores["train"])
     return stores["train"], stores["valid"]
 
 
