@@ -5,8 +5,8 @@
     python recipes/run.py --list
 
 Needs the installed package and the data, found through the environment variable SEQ2X_DATA. What is made of it lies in
-SEQ2X_CACHE, by default ~/.cache/seq2x (see `adapters.py`). A recipe that goes on from another's run (`from`) finds it in
-the folder RUNS of the environment, by default the one that the new run stands in.
+SEQ2X_CACHE, by default ~/.cache/seq2x (see `adapters.py`). A recipe that goes on from another's run (`from`) finds it
+in the folder RUNS of the environment, by default the one that the new run stands in.
 """
 
 from __future__ import annotations
