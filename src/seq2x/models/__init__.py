@@ -68,8 +68,9 @@ def build(shape: ModelShape) -> EncoderDecoder:
     scale, spread = {"transformer": (root, SMALL), "conv": (1.0, START * root)}.get(shape.kind, (root, 1.0))
     source = Embedding(shape.source_size, width, scale, None, spread)
     target = Embedding(shape.target_size, width, scale, source if shape.tied == "all" else None, spread)
+    output = _output(shape, target)
     decoder = CoupledDecoder if shape.decoder == "coupled" else DECODERS[shape.kind]
-    return EncoderDecoder(ENCODERS[shape.kind](shape, source), decoder(shape, target), _output(shape, target))
+    return EncoderDecoder(ENCODERS[shape.kind](shape, source), decoder(shape, target), output)
 
 
 def _output(shape: ModelShape, target: Embedding) -> VocabularyOutput | CopyingOutput:
