@@ -11,7 +11,7 @@ import numpy as np
 
 from seq2x.errors import DataError, DivergedError
 from seq2x.tasks.decoding import most_symbols
-from seq2x.tasks.reading import Source, copy_ids, padded
+from seq2x.tasks.reading import Source, beyond_pointers, copy_ids, padded
 from seq2x.types import EOS, Batch
 
 if TYPE_CHECKING:
@@ -51,13 +51,10 @@ def require_scorable(members: Sequence[Generate], items: Sequence[Given]) -> Non
     """`DataError` for the first target longer than `members` can score (learned positions end somewhere), or that
     pointers alone would have to write though the source does not hold it; its `row` is the item's.
     """
-    most, only = most_symbols(members), all(member.about.shape.copy == "pointer" for member in members)
+    most = most_symbols(members)
     for item in items:
-        copied = item.source.copied
-        missing = {*item.target}.difference(copied.ids) if only and copied is not None else set()
-        if missing and not item.source.blank:
-            shown = members[0].target_codec.tokens([min(missing)], item.source.extra)[0]
-            found = f'a target with "{shown[:80]}", which the source does not hold'
+        if (missing := beyond_pointers(members, item.source, item.target)) and not item.source.blank:
+            found = f'a target with "{missing[:80]}", which the source does not hold'
             expected = "what the source holds: a pointer can write nothing else"
             raise DataError(f"pair {item.row + 1:,}", found, expected, "leave it out", item.row)
         if most is not None and len(item.target) > most:
