@@ -1,5 +1,5 @@
-"""CONTRACTS x every model: of a sample every contract takes an eighth always, another one than its neighbours; the whole
-sample, and a part of the full product of options, are slow tests.
+"""CONTRACTS x every model: of a sample every contract takes an eighth always, another one than its neighbours; the
+whole sample, and a part of the full product of options, are slow tests.
 """
 
 import itertools
