@@ -72,7 +72,7 @@ def _rules(draw: random.Random, attention: bool, copies: bool) -> tuple[Rules, t
     return rules, draw.choice(((), (), (3,), (5, 3)))
 
 
-@_every(2)
+@_every(4)
 @torch.no_grad()
 def test_a_wide_beam_is_exhaustive_search(shape: ModelShape) -> None:
     """N5: with room for all hypotheses, the n best and their scores are those of trying everything."""
