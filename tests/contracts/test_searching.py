@@ -119,7 +119,7 @@ def test_a_wide_beam_finds_the_best_of_what_an_automaton_allows(shape: ModelShap
                 assert automaton.accepts(found.tokens[row, 0, :length].tolist())
 
 
-@_every(4)
+@_every(8)
 @torch.no_grad()
 def test_one_beam_is_greedy(shape: ModelShape) -> None:
     """The most probable next symbol, again and again, found by decoding whole prefixes."""
@@ -139,7 +139,7 @@ def test_one_beam_is_greedy(shape: ModelShape) -> None:
     assert (found.stopped[:, 0] == 1).tolist() == ended.tolist()
 
 
-@_every(4)
+@_every(8)
 @torch.no_grad()
 def test_scores_are_log_p_and_neighbours_change_nothing(shape: ModelShape) -> None:
     """N5, N7: what search says of its tokens is what scoring them says, and what it says of a sentence alone."""

@@ -51,6 +51,7 @@ def test_a_resumed_run_learns_from_the_same_links(tmp_path, fast_disk):
     assert content(tmp_path / "plain") != content(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_attention_goes_where_the_links_say(tmp_path, fast_disk):
     path, rows = write(tmp_path, 120)
     learning = {"max_steps": 100, "valid_steps": 100, "width": 32, "batch_tokens": 500, "learning_rate": 0.01}
