@@ -6,7 +6,7 @@ import torch
 
 from seq2x.codecs.copying import Copies
 from seq2x.codecs.text import TextCodec
-from seq2x.data.store import write_store
+from seq2x.data.store_writer import write_store
 from seq2x.settings import Settings
 from seq2x.training.feed import StoreFeed
 from seq2x.types import EOS, PAD, Example

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from seq2x.errors import UsageError
 
-__all__ = ["Noise", "units_of"]
+__all__ = ["Level", "Noise", "units_of"]
 
 Level: TypeAlias = Literal["word", "char"]
 
@@ -64,7 +64,7 @@ class Noise:
     @property
     def does_nothing(self) -> bool:
         """Whether every text comes out as it went in."""
-        return not any(getattr(self, field.name) for field in fields(self)[:5])
+        return not (self.switch or self.drop or self.mask or self.infill or self.swap)
 
     def __call__(self, text: str, draw: random.Random) -> str:
         """`text` with mistakes; what they are follows from the state of `draw`."""

@@ -11,7 +11,7 @@ from seq2x.data import Notes
 from seq2x.errors import UsageError
 from seq2x.types import Example
 
-from .noise import Noise, units_of
+from .noise import Level, Noise, units_of
 from .pairs import Format, Made, PathLike, examples, require_new, texts_alone, write
 
 __all__ = ["noise", "noisy_pairs"]
@@ -30,13 +30,20 @@ def noise(
     format: Format = "auto",
     columns: str = "auto",
     notes: Notes | None = None,
-    **kinds: float | str,
+    switch: float = 0.0,
+    drop: float = 0.0,
+    mask: float = 0.0,
+    infill: float = 0.0,
+    swap: int = 0,
+    level: Level = "word",
+    mask_token: str = "",
 ) -> Made:
     """Writes the pairs of `file` with mistakes in their sources (or `side`), `copies` times, to `out`.
 
-    `kinds`: the fields of `Noise`. A file of texts alone gives (text with mistakes, text): what a model that mends is
-    trained on. `keep` writes the pairs as they were before their copies. What happens to a pair follows from `seed` and
-    its place among the pairs. `switch` takes its vocabulary from the side that it changes, in a pass of its own.
+    How much of what is done to a text: see `Noise`. A file of texts alone gives (text with mistakes, text): what a
+    model that mends is trained on. `keep` writes the pairs as they were before their copies. What happens to a pair
+    follows from `seed` and its place among the pairs. `switch` takes its vocabulary from the side that it changes, in
+    a pass of its own.
 
     Raises `UsageError` for what makes no sense, `DataError`, `StorageError`.
     """
@@ -47,8 +54,7 @@ def noise(
         raise UsageError("side", f'"{side}" for texts alone', "source: each text is its own target, and stays clean")
     if copies < 1:
         raise UsageError("copies", str(copies), "1 or more")
-    switch = float(kinds.pop("switch", 0.0))
-    plain = Noise(**kinds)  # type: ignore[arg-type]  # checked by Noise itself
+    plain = Noise(drop=drop, mask=mask, infill=infill, swap=swap, level=level, mask_token=mask_token)
     if plain.does_nothing and not switch:
         raise UsageError(
             "noise", "nothing to do", todo="say how much: --drop 0.1, --mask 0.1, --infill 0.3, --swap 3, ..."

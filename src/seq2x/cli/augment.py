@@ -52,15 +52,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.out is None:
         raise UsageError("seq2x augment", "no --out FILE", "where the pairs go")
     options = {name: value for name in _TAKEN if (value := getattr(arguments, name)) is not None}
-    idle = [
-        f"{name} has no effect: it is for {' and '.join(_TAKEN[name])}" for name in options if way not in _TAKEN[name]
-    ]
+    idle = {name: f"it is for {' and '.join(_TAKEN[name])}" for name in options if way not in _TAKEN[name]}
     if way == "noise":
-        idle += [f"{name} has no effect: noise predicts nothing" for name in sorted(settings.keys() - {"seed", *_FILE})]
-    for line in idle:
-        streams.note(line)
-        options.pop(line.split()[0], None)
-        settings.pop(line.split()[0], None)
+        idle |= dict.fromkeys(sorted(settings.keys() - {"seed", *_FILE}), "noise predicts nothing")
+    for name, why in idle.items():
+        streams.note(f"{name} has no effect: {why}")
+        options.pop(name, None)
+        settings.pop(name, None)
     notes = Notes()
     make: Callable[..., augment.Made] = getattr(augment, way)
     made = make(*paths, arguments.out, notes=notes, **options, **settings)

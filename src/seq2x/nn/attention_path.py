@@ -103,7 +103,16 @@ def _away(centre_Nt: Tensor, scores_NQS: Tensor) -> Tensor:
     return torch.arange(S, device=centre_Nt.device) - centre_NQ[..., None]
 
 
-class Monotonic(Path):
+class _FromFirst(Path):
+    """A path that begins at the first position and goes on from the weights before, `[N,S]`."""
+
+    def begin(self, rows: int, size: int, like: Tensor) -> Tensor:
+        first_NS = like.new_zeros(rows, size)
+        first_NS[:, 0] = 1
+        return first_NS
+
+
+class Monotonic(_FromFirst):
     """Attention that only moves on (Raffel et al. 2017). It begins at the first position. Each step goes on from where
     the last one stopped and stops at s with probability p_s = sigmoid(e_s + r); past the end it sees nothing any more.
 
@@ -126,9 +135,6 @@ class Monotonic(Path):
         self.hard = hard
         self.offset = nn.Parameter(torch.full((1,), self.START))
 
-    def begin(self, rows: int, size: int, like: Tensor) -> Tensor:
-        return _at_first(rows, size, like)
-
     def forward(
         self, scores_NQS: Tensor, query_NtD: Tensor, mask_NS: Tensor, trace: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
@@ -150,16 +156,13 @@ class Monotonic(Path):
         return torch.stack(weights, 1), trace
 
 
-class Forward(Path):
+class Forward(_FromFirst):
     """Forward attention: stays where it is or moves on by one position (Zhang, Ling & Dai 2018, eq. 5-8, without the
     transition agent). It begins at the first position, so that position s is out of reach before step s.
 
     For outputs longer than their input that keep its order, as in speech synthesis. The normaliser of the softmax
     cancels out, so all is done in logarithms: alpha_t = softmax(e + log(alpha_{t-1,s} + alpha_{t-1,s-1})).
     """
-
-    def begin(self, rows: int, size: int, like: Tensor) -> Tensor:
-        return _at_first(rows, size, like)
 
     def forward(
         self, scores_NQS: Tensor, query_NtD: Tensor, mask_NS: Tensor, trace: Tensor | None
@@ -174,13 +177,6 @@ class Forward(Path):
             trace = masked_softmax(logits_NS[:, None], within_NS)[:, 0]
             weights.append(trace)
         return torch.stack(weights, 1), trace
-
-
-def _at_first(rows: int, size: int, like: Tensor) -> Tensor:
-    """All weight on the first position, `[N,S]`."""
-    first_NS = like.new_zeros(rows, size)
-    first_NS[:, 0] = 1
-    return first_NS
 
 
 def _moved(x: Tensor, by: int = 1) -> Tensor:

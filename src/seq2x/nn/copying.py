@@ -24,13 +24,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from seq2x import arrays
 from seq2x.types import NOTHING, PAD, SPECIALS, Memory, Want
 
 from .attention import Additive, masked_softmax
 from .embedding import Embedding
 from .initial import normal_
-from .outputs import VocabularyAnswer, VocabularyOutput
+from .outputs import DenseSearch, VocabularyAnswer, VocabularyOutput
 from .pooling import valid
 
 __all__ = ["Copyable", "CopyingAnswer", "CopyingOutput", "Pointer", "PointerGenerator"]
@@ -156,7 +155,7 @@ class Pointer(CopyingOutput):
         return CopyingAnswer(symbols.shape, self.size, source, weights_BQS, None, None, show)
 
 
-class CopyingAnswer:
+class CopyingAnswer(DenseSearch):
     """An `Answer` (see `seq2x.types`) over V + S symbols, for rows `[...]` = `[B,T]` or `[N]`.
 
     `weights` `[B,Q,S]` says from where is copied, `gate` `[B,Q]` how much is not, as a logit, and `vocabulary` what is
@@ -201,26 +200,6 @@ class CopyingAnswer:
         plain = -(torch.where(ids != PAD, log_p, zero) * share).sum()
         smoothed = plain if mean is None else (1.0 - smoothing) * plain - smoothing * (mean * share).sum()
         return smoothed, plain.detach()
-
-    def top(self, c: int, forbid: Tensor | None = None, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The `c` best of the V + S symbols of each row `[N]`, best first: (log p, ids), both `[N, c]`."""
-        log_p = self.all()
-        if bias is not None:
-            log_p = log_p + bias
-        values, ids = arrays.top(log_p if forbid is None else arrays.without(log_p, forbid, own=True), c)
-        return values, ids
-
-    def sample(
-        self,
-        uniform: Tensor,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        forbid: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """One draw per row `[N]` by inverse CDF of `uniform`: (log p of the model itself, ids); `seq2x.arrays.draw`."""
-        log_p, ids = arrays.Table(self.all()).sample(uniform, temperature, top_k, top_p, forbid)
-        return log_p, ids
 
     def all(self) -> Tensor:
         """log p of every symbol, `[..., V + S]`; -inf for the numbers that this source does not use."""

@@ -22,7 +22,7 @@ from .precision import matrix_dtype
 from .products import affine, product
 from .sampled_softmax import Candidates, sampled_loss
 
-__all__ = ["VocabularyAnswer", "VocabularyOutput"]
+__all__ = ["DenseSearch", "VocabularyAnswer", "VocabularyOutput"]
 
 _CHUNK_BYTES = 8 << 20  # of logits: a share of the last-level cache, and rows enough for efficient products
 _DEVICE_CHUNK_BYTES = 256 << 20  # on a device, where each chunk costs a dozen launches and a product wants many rows
@@ -56,7 +56,35 @@ class VocabularyOutput(nn.Module):
         return VocabularyAnswer(hidden, self.weight, self.bias, attention)
 
 
-class VocabularyAnswer:
+class DenseSearch:
+    """What a search asks of an answer, by looking at all of its symbols."""
+
+    def all(self) -> Tensor:
+        """log p of every symbol, `[..., V]`."""
+        raise NotImplementedError
+
+    def top(self, c: int, forbid: Tensor | None = None, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The `c` best symbols of each row `[N]`, best first: (log p, ids), both `[N, c]`."""
+        log_p = self.all()
+        if bias is not None:
+            log_p = log_p + bias
+        values, ids = arrays.top(log_p if forbid is None else arrays.without(log_p, forbid, own=True), c)
+        return values, ids
+
+    def sample(
+        self,
+        uniform: Tensor,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        forbid: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """One draw per row `[N]` by inverse CDF of `uniform`: (log p of the model itself, ids); `seq2x.arrays.draw`."""
+        log_p, ids = arrays.Table(self.all()).sample(uniform, temperature, top_k, top_p, forbid)
+        return log_p, ids
+
+
+class VocabularyAnswer(DenseSearch):
     """An `Answer` (see `seq2x.types`) over a vocabulary, for rows `[...]` = `[B, T]` or `[N]`.
 
     Each call computes what it needs and keeps nothing. Only `loss` rounds its matrix products (to what
@@ -132,26 +160,6 @@ class VocabularyAnswer:
                 logits = affine(rows[part], self.weight[EOS + 1 :], self.bias[EOS + 1 :])
                 found[part] = logits.argmax(-1) if drawn is None else arrays.draw(logits, drawn[part])
             return (found + EOS + 1).view(self.hidden.shape[:-1])
-
-    def top(self, c: int, forbid: Tensor | None = None, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The `c` best symbols of each row `[N]`, best first: (log p, ids), both `[N, c]`."""
-        log_p = self.all()
-        if bias is not None:
-            log_p = log_p + bias
-        values, ids = arrays.top(log_p if forbid is None else arrays.without(log_p, forbid, own=True), c)
-        return values, ids
-
-    def sample(
-        self,
-        uniform: Tensor,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        forbid: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """One draw per row `[N]` by inverse CDF of `uniform`: (log p of the model itself, ids); `seq2x.arrays.draw`."""
-        log_p, ids = arrays.Table(self.all()).sample(uniform, temperature, top_k, top_p, forbid)
-        return log_p, ids
 
     def all(self) -> Tensor:
         """log p of every symbol, `[..., V]`: the only place where this tensor exists."""

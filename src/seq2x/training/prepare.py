@@ -22,7 +22,8 @@ from seq2x.data import Columns, Notes, merge, read, sniff
 from seq2x.data.check import check
 from seq2x.data.held_out import hold_out, write_examples
 from seq2x.data.notes import LOST
-from seq2x.data.store import Store, data_fingerprint, open_store, store_key, write_store
+from seq2x.data.store import Store, data_fingerprint, open_store, store_key
+from seq2x.data.store_writer import write_store
 from seq2x.errors import DataError, FolderError
 from seq2x.models import build
 from seq2x.models.shape import ModelShape, shape_of
