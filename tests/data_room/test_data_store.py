@@ -102,7 +102,7 @@ def test_too_long_is_set_aside_and_listed(tmp_path):
     listed = next((tmp_path / "s").glob("*.set_aside")).read_text().splitlines()
     assert listed[0] == "11\t11\t11" and len(listed) == 10
     again = Notes()  # of what was written before, no file is known
-    store.note_set_aside(again, "train", 10)
+    store.note_set_aside(again, "train", 10, 10)
     assert again.counts == {"source_too_long": 10} and again.places["source_too_long"][0] == ("train", 11)
     notes = Notes()
     store_of(tmp_path / "w", [Example("a" * n, ("b" * 11,), n) for n in (9, 10)] + [Example("a", ("b",), 3)],

@@ -91,14 +91,22 @@ def _words(name: str, facts: dict[str, Any]) -> str:
 
 
 def _model(model: dict[str, Any]) -> str:
-    layers = f"{model['encoder_layers']}+{model['decoder_layers']} layers of width {model['width']}"
+    decoder = model.get("decoder", "standard")
+    count = f"{model['encoder_layers']}" if decoder == "ctc" else f"{model['encoder_layers']}+{model['decoder_layers']}"
+    layers = f"{count} layers of width {model['width']}"
+    written = {"mask_predict": ", writes all at once (mask_predict)", "ctc": f", writes in place ({_ctc(model)})"}
     if model["kind"] == "transformer":
-        return f"Transformer, {layers}, {model['heads']} heads"
+        return f"Transformer, {layers}, {model['heads']} heads{written.get(decoder, '')}"
     reading = "both directions" if model["bidirectional"] else "one direction"
     context = (
         f"{model['attention']} attention" if model["context"] == "attention" else f"one context ({model['context']})"
     )
-    return f"{model['kind'].upper()}, {layers}, {reading}, {context}"
+    return f"{model['kind'].upper()}, {layers}, {reading}{written.get(decoder, f', {context}')}"
+
+
+def _ctc(model: dict[str, Any]) -> str:
+    frames = model["ctc_upsample"]
+    return "ctc" if frames == 1 else f"ctc, {frames} places for each source symbol"
 
 
 def _side(codec: dict[str, Any]) -> str:

@@ -23,9 +23,10 @@ _TEXTS = {
     "header": "header row, not read as data",
     "source_too_long": "source above max_source_length, set aside",
     "target_too_long": "target above max_target_length, set aside",
+    "target_without_room": "target that does not fit into its source (decoder = ctc, see ctc_upsample), set aside",
 }
 
-LOST = ("bad_utf8", "empty_source", "empty_target", "source_too_long", "target_too_long")
+LOST = ("bad_utf8", "empty_source", "empty_target", "source_too_long", "target_too_long", "target_without_room")
 """Kinds of which each is a pair that is not used; a blank line is none."""
 
 

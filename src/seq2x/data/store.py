@@ -6,7 +6,7 @@
     T.target.ids/.ends     the same of the targets
     T.text, T.text.ends    UTF-8: source and target of each row, one behind the other; two ends a row
     T.lines                int64: the line of each row in its file
-    T.set_aside            line, source symbols, target symbols of each example above the limits (TAB between)
+    T.set_aside            line, source symbols, target symbols of each example that is not used (TAB between)
 
 Numbers are little-endian. Memory stays flat while writing and reading: a corpus may be larger than memory. An example
 with several right outputs is one row for each of them.
@@ -27,6 +27,7 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from seq2x.data.frames import Frames
 from seq2x.data.notes import Notes
 from seq2x.data.portions import portions
 from seq2x.data.source import chunks
@@ -90,11 +91,11 @@ class Store:
         source, target = self.texts(row)
         return Example(source, (target,), int(self.lines[row]))
 
-    def note_set_aside(self, notes: Notes, name: str, max_source_length: int) -> None:
+    def note_set_aside(self, notes: Notes, name: str, max_source_length: int, max_target_length: int) -> None:
         """Adds to `notes` what was set aside when this was written, under `name`: no file is kept."""
         for row in bytes(self.aside).splitlines():
-            line, source, _ = map(int, row.split(b"\t"))
-            notes.add(_reason(source, max_source_length), name, line)
+            line, source, target = map(int, row.split(b"\t"))
+            notes.add(_reason(source, target, (max_source_length, max_target_length)), name, line)
 
 
 # ------------------------------------------------------------------ fingerprints
@@ -136,21 +137,24 @@ def write_store(
     key: str = "",
     notes: Notes | None = None,
     name: str = "data",
+    frames: int = 0,
 ) -> Store:
     """Tokenises `examples` into `folder` and opens the result.
 
-    An example with more symbols than a limit, `</s>` not counted, is set aside: counted, listed, noted by its file and
-    line (under `name`, where it is from no file). Whoever looks during the writing, or after a crash, finds the former
-    store or none. Raises DataError if no row is left, StorageError if the disk refuses.
+    An example with more symbols than a limit, `</s>` not counted, or one whose target does not fit into so many
+    `frames` for each source symbol (0: any does) is set aside: counted, listed, noted by its file and line (under
+    `name`, where it is from no file). Whoever looks during the writing, or after a crash, finds the former store or
+    none. Raises DataError if no row is left, or if most targets do not fit, StorageError if the disk refuses.
     """
     notes = Notes() if notes is None else notes
-    writer = _Writer(folder, notes, name, max_source_length, max_target_length)
+    writer = _Writer(folder, notes, name, max_source_length, max_target_length, Frames(frames))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             writer.open(stack)
             for some in portions(examples):
                 writer.add(some, _encode(source_codec, [e.source for e in some]), _encode_targets(target_codec, some))
+            writer.frames.require_most()
             if not writer.rows:
                 places = [place for kind in notes.places.values() for place in kind]
                 raise DataError(places[0][0] if places else name, "no examples left", todo=notes.summary())
@@ -179,8 +183,8 @@ def _encode_targets(codec: Codec, examples: Sequence[Example]) -> list[list[list
 class _Writer:
     """The files of a store while they grow; each chunk of examples is appended and forgotten."""
 
-    def __init__(self, folder: Path, notes: Notes, name: str, max_source: int, max_target: int) -> None:
-        self.folder, self.notes, self.name = folder, notes, name
+    def __init__(self, folder: Path, notes: Notes, name: str, max_source: int, max_target: int, frames: Frames) -> None:
+        self.folder, self.notes, self.name, self.frames = folder, notes, name, frames
         self.limits = (max_source, max_target)
         self.tag = os.urandom(8).hex()
         self.rows = self.set_aside = self.bytes_written = 0
@@ -204,7 +208,8 @@ class _Writer:
         lines: list[int] = []
         for example, source, several in zip(examples, sources, targets, strict=True):
             for text, target in zip(example.targets, several, strict=True):
-                if len(source) > self.limits[0] or len(target) > self.limits[1]:
+                long = len(source) > self.limits[0] or len(target) > self.limits[1]
+                if long or self.frames.lack(source, target, example.file or self.name, example.line):
                     self._set_aside(example, len(source), len(target))
                     continue
                 kept_sources.append(source)
@@ -221,7 +226,7 @@ class _Writer:
     def _set_aside(self, example: Example, source: int, target: int) -> None:
         self.set_aside += 1
         self._append("set_aside", f"{example.line}\t{source}\t{target}\n".encode())
-        self.notes.add(_reason(source, self.limits[0]), example.file or self.name, example.line)
+        self.notes.add(_reason(source, target, self.limits), example.file or self.name, example.line)
 
     def _append_ids(self, side: str, rows: list[list[int]]) -> None:
         flat = np.fromiter((symbol for row in rows for symbol in (*row, EOS)), "<i4")
@@ -265,9 +270,11 @@ class _Writer:
                 self.path(part).unlink(missing_ok=True)
 
 
-def _reason(source: int, limit: int) -> str:
-    """Why a pair with `source` symbols is set aside."""
-    return "source_too_long" if source > limit else "target_too_long"
+def _reason(source: int, target: int, limits: tuple[int, int]) -> str:
+    """Why a pair of so many symbols is set aside."""
+    if source > limits[0]:
+        return "source_too_long"
+    return "target_too_long" if target > limits[1] else "target_without_room"
 
 
 def _is_part(name: str) -> bool:

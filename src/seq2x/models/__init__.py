@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
+from seq2x.nn.ctc import CtcOutput
 from seq2x.nn.embedding import Embedding
 from seq2x.nn.initial import SMALL
+from seq2x.nn.lengths import LengthOutput
 from seq2x.nn.outputs import VocabularyOutput
 
+from .ctc import Ctc
 from .encoder_decoder import DecoderModule, EncoderDecoder, EncoderModule, shift
+from .mask_predict import MaskPredict
 from .recurrent_decoder import RecurrentDecoder
 from .recurrent_encoder import RecurrentEncoder
 from .shape import MAX_PARAMETERS, ModelShape, parameters, shape_of
@@ -23,9 +27,12 @@ __all__ = [
     "DECODERS",
     "ENCODERS",
     "MAX_PARAMETERS",
+    "AnyModel",
+    "Ctc",
     "DecoderModule",
     "EncoderDecoder",
     "EncoderModule",
+    "MaskPredict",
     "ModelShape",
     "build",
     "expected_tensors",
@@ -47,8 +54,11 @@ DECODERS: Mapping[str, Callable[[ModelShape, Embedding], DecoderModule]] = {
     "rnn": RecurrentDecoder,
 }
 
+AnyModel: TypeAlias = EncoderDecoder | MaskPredict | Ctc
+"""What `build` makes: each reads sources and scores targets, and each writes in its own way."""
 
-def build(shape: ModelShape) -> EncoderDecoder:
+
+def build(shape: ModelShape) -> AnyModel:
     """A model of this shape with fresh weights, drawn from torch's default generator.
 
     Matrices that are tied are one tensor with one name. Embeddings are scaled by sqrt(E): states of unit variance
@@ -58,9 +68,20 @@ def build(shape: ModelShape) -> EncoderDecoder:
     width, scale = shape.embedding_width, math.sqrt(shape.embedding_width)
     spread = SMALL if shape.kind == "transformer" else 1.0
     source = Embedding(shape.source_size, width, scale, None, spread)
+    if shape.decoder == "ctc":
+        return _ctc(shape, ENCODERS[shape.kind](shape, source))
     target = Embedding(shape.target_size, width, scale, source if shape.tied == "all" else None, spread)
     output = VocabularyOutput(shape.width, shape.target_size, None if shape.tied == "none" else target)
+    if shape.decoder == "mask_predict":
+        length = LengthOutput(shape.width, shape.max_source_length + 1, shape.max_target_length + 1)
+        return MaskPredict(TransformerEncoder(shape, source), TransformerDecoder(shape, target), output, length)
     return EncoderDecoder(ENCODERS[shape.kind](shape, source), DECODERS[shape.kind](shape, target), output)
+
+
+def _ctc(shape: ModelShape, encoder: EncoderModule) -> Ctc:
+    """An encoder with a symbol or nothing at each frame."""
+    output = CtcOutput(shape.state_width(), shape.width, shape.target_size, shape.ctc_upsample, shape.dropout)
+    return Ctc(encoder, output)
 
 
 def expected_tensors(shape: ModelShape) -> dict[str, tuple[int, ...]]:

@@ -24,6 +24,7 @@ JSON: TypeAlias = str | int | float | bool
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "kind": ("transformer", "gru", "lstm", "rnn"),
+    "decoder": ("standard", "mask_predict", "ctc"),
     "norm": ("layer", "rms", "batch"),
     "norm_position": ("pre", "post"),
     "positions": ("sinusoidal", "learned", "rotary"),
@@ -41,6 +42,7 @@ _RANGES: Mapping[str, tuple[int, int]] = {
     "embedding_width": (1, 1 << 20),
     "heads": (1, 1 << 16),
     "feedforward": (1, 1 << 24),
+    "ctc_upsample": (1, 64),
     "source_size": (4, 1 << 24),
     "target_size": (4, 1 << 24),
     "max_source_length": (1, 1 << 24),
@@ -48,7 +50,12 @@ _RANGES: Mapping[str, tuple[int, int]] = {
 }
 _CONTEXT_USES = ("state", "first", "every")
 _SHARES = ("dropout", "attention_dropout")
-_LATER: Mapping[str, JSON] = {"attention_history": "none", "attention_temperature": 1.0}
+_LATER: Mapping[str, JSON] = {
+    "attention_history": "none",
+    "attention_temperature": 1.0,
+    "decoder": "standard",
+    "ctc_upsample": 1,
+}
 """What the first runs do not name, and what it was then."""
 
 
@@ -85,12 +92,22 @@ class ModelShape:
     input_feeding: bool = False
     attention_history: Literal["none", "location", "coverage", "location+coverage"] = "none"
     attention_temperature: float = 1.0
+    decoder: Literal["standard", "mask_predict", "ctc"] = "standard"
+    ctc_upsample: int = 1
     max_source_length: int = 512
     max_target_length: int = 512
 
     def context_uses(self) -> frozenset[str]:
         """Where a recurrent decoder takes its context: some of "state", "first", "every"."""
         return frozenset(self.context_use.split("+"))
+
+    def state_width(self) -> int:
+        """M: how wide the states of the encoder are."""
+        return self.width * (2 if self.kind in ("gru", "lstm", "rnn") and self.bidirectional else 1)
+
+    def layers(self) -> int:
+        """How many layers the encoder and the decoder have together."""
+        return self.encoder_layers + (0 if self.decoder == "ctc" else self.decoder_layers)
 
     def to_json(self) -> dict[str, JSON]:
         """Plain values, one per field; `from_json` gives an equal shape back."""
@@ -176,6 +193,10 @@ def _conflicts(shape: ModelShape) -> Iterator[_Problem]:
         yield _Problem(
             "tied", f'"{shape.tied}" with embedding_width {shape.embedding_width}', f"embedding_width = {shape.width}"
         )
+    if shape.decoder == "mask_predict" and shape.kind != "transformer":
+        yield _Problem("decoder", f'"mask_predict" with kind {shape.kind}', "kind transformer: others write in order")
+    if shape.decoder == "ctc" and shape.tied != "none":
+        yield _Problem("tied", f'"{shape.tied}" with decoder ctc', "none: there are no target embeddings")
     if shape.tied == "all" and shape.source_size != shape.target_size:
         yield _Problem(
             "tied", f'"all" with {shape.source_size} source and {shape.target_size} target symbols', "one vocabulary"
@@ -196,7 +217,7 @@ def shape_of(settings: Settings, source_size: int, target_size: int, joint: bool
         raise UsageError("tied", '"all" with two vocabularies', todo="set joint_vocab = true, or tied = target")
     tied = settings.tied
     if tied == "auto":
-        tied = "none" if embedding_width != width else "all" if joint else "target"
+        tied = "none" if embedding_width != width or settings.decoder == "ctc" else "all" if joint else "target"
     layers = settings.layers or 3
     shape = ModelShape(
         kind=kind,
@@ -223,6 +244,8 @@ def shape_of(settings: Settings, source_size: int, target_size: int, joint: bool
         input_feeding=settings.input_feeding,
         attention_history=settings.attention_history,
         attention_temperature=settings.attention_temperature,
+        decoder=settings.decoder,
+        ctc_upsample=settings.ctc_upsample,
         max_source_length=settings.max_source_length,
         max_target_length=settings.max_target_length,
     )
@@ -237,14 +260,20 @@ def parameters(shape: ModelShape) -> int:
     Pure arithmetic, so that a size can be refused before anything is allocated.
     """
     embeddings = shape.source_size * shape.embedding_width
+    encoder, decoder = _transformer_parameters(shape) if shape.kind == "transformer" else _recurrent_parameters(shape)
+    if shape.decoder == "ctc":
+        split = shape.ctc_upsample * shape.width * (shape.state_width() + 1)
+        return embeddings + encoder + split + (shape.target_size + 1) * (shape.width + 1)
     if shape.tied != "all":
         embeddings += shape.target_size * shape.embedding_width
     output = shape.target_size + (shape.target_size * shape.width if shape.tied == "none" else 0)
-    body = _transformer_parameters(shape) if shape.kind == "transformer" else _recurrent_parameters(shape)
-    return embeddings + output + body
+    if shape.decoder == "mask_predict":
+        output += (shape.max_source_length + shape.max_target_length + 2) * (shape.width + 1)
+    return embeddings + encoder + decoder + output
 
 
-def _transformer_parameters(shape: ModelShape) -> int:
+def _transformer_parameters(shape: ModelShape) -> tuple[int, int]:
+    """Of the encoder and of the decoder."""
     width, inner = shape.width, shape.feedforward
     attention = 4 * width * (width + 1)
     gates = 2 if shape.activation == "gated" else 1
@@ -252,12 +281,15 @@ def _transformer_parameters(shape: ModelShape) -> int:
     norm = width if shape.norm == "rms" else 2 * width
     encoder = shape.encoder_layers * (attention + feedforward + 2 * norm)
     decoder = shape.decoder_layers * (2 * attention + feedforward + 3 * norm)
-    final = 2 * norm if shape.norm_position == "pre" else 0
-    tables = shape.max_source_length + shape.max_target_length + 2 if shape.positions == "learned" else 0
-    return encoder + decoder + final + tables * width
+    final = norm if shape.norm_position == "pre" else 0
+    learned = width if shape.positions == "learned" else 0
+    sides = (encoder, shape.max_source_length), (decoder, shape.max_target_length)
+    of_encoder, of_decoder = (layers + final + learned * (most + 1) for layers, most in sides)
+    return of_encoder, of_decoder
 
 
-def _recurrent_parameters(shape: ModelShape) -> int:
+def _recurrent_parameters(shape: ModelShape) -> tuple[int, int]:
+    """Of the encoder and of the decoder."""
     width, gates = shape.width, {"rnn": 1, "gru": 3, "lstm": 4}[shape.kind]
     directions = 2 if shape.bidirectional else 1
 
@@ -270,4 +302,4 @@ def _recurrent_parameters(shape: ModelShape) -> int:
     bridges = shape.decoder_layers * 2 * width * (directions * width + 1)
     attention = width * (width + directions * width + 2)
     readout = width * (width + shape.embedding_width + directions * width + 1)
-    return encoder + decoder + bridges + attention + readout
+    return encoder, decoder + bridges + attention + readout

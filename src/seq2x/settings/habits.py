@@ -49,6 +49,9 @@ _SAME = {
     "attention": "global_attention attention_type attn",
     "attention_history": "coverage_attn coverage_attention",
     "coverage_loss": "lambda_coverage coverage_loss_weight",
+    "refine_iterations": "decoding_iterations iter_decode_max_iter max_iter iterations",
+    "length_beam": "length_beam_size iter_decode_with_beam",
+    "ctc_upsample": "src_upsample_scale upsample_scale src_upsample",
     "guided_attention": "guided_attention_loss guided_attn_loss use_guided_attn_loss",
     "norm_position": "layer_norm normalize_before pre_norm",
     "activation": "activation_fn pos_ffn_activation_fn hidden_act",
@@ -126,6 +129,7 @@ _TOLD = {
     "metrics": "is metric here, on the command line --metric: a name, or several",
     "ensemble": "is not a setting: seq2x.load, evaluate and score take it; give compare what load gives",
     "normalization": 'is loss_per = "token" or "sequence" here',
+    "ctc_weight": 'has no setting: decoder = "ctc" is trained by it alone, all others without it',
 }
 
 _VALUES = {
@@ -137,6 +141,10 @@ _VALUES = {
     ("attention", "luong"): 'is "general" or "dot" here',
     ("attention", "location"): 'is attention_history = "location" here, with any attention',
     ("attention", "coverage"): 'is attention_history = "coverage" here, with any attention',
+    ("decoder", "cmlm"): 'is "mask_predict" here',
+    ("decoder", "nat"): 'is "mask_predict" here, with refine_iterations = 1 in one pass',
+    ("model", "cmlm"): 'is model = "transformer" with decoder = "mask_predict" here',
+    ("model", "ctc"): 'is decoder = "ctc" here, with any model',
     ("units", "character"): 'is "char" here',
     ("units", "spm"): 'is "unigram" or "bpe" here: both are learned on raw text',
     ("units", "sentencepiece"): 'is "unigram" or "bpe" here: both are learned on raw text',

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from seq2x.settings.habits import habit
 from seq2x.settings.table import Settings
@@ -28,6 +28,23 @@ _RECURRENT_ONLY = (
     *_RECURRENT_ATTENTION,
 )
 _OF_ATTENTION = (*_RECURRENT_ATTENTION, "coverage_loss", "guided_attention")
+_RANKING = ("length_penalty", "length_alpha", "coverage_beta", "eos_gamma")
+_OF_LENGTHS = ("refine_iterations", "length_beam")
+_IDLE_WITH: Mapping[str, tuple[str, ...]] = {
+    "standard": (*_OF_LENGTHS, "ctc_upsample"),
+    "mask_predict": ("ctc_upsample", "beam_size", "valid_beam_size", *_RANKING),
+    "ctc": (
+        "decoder_layers",
+        "context",
+        "context_use",
+        "output_from",
+        *_OF_ATTENTION,
+        "label_smoothing",
+        *_OF_LENGTHS,
+        *_RANKING,
+    ),
+}
+"""What each way to write outputs does not know of."""
 
 
 def is_clean(text: str) -> bool:
@@ -37,7 +54,8 @@ def is_clean(text: str) -> bool:
 
 def broken_rule(settings: Settings) -> str:
     """The first rule between settings that does not hold, in words; nothing if all hold."""
-    return _model_rule(settings) or _text_rule(settings) or _search_rule(settings) or _machine_rule(settings)
+    rules = (_model_rule, _decoder_rule, _text_rule, _search_rule, _machine_rule)
+    return next((problem for rule in rules if (problem := rule(settings))), "")
 
 
 def _model_rule(s: Settings) -> str:
@@ -54,6 +72,30 @@ def _model_rule(s: Settings) -> str:
         return (
             f"layers, width, feedforward and vocab_size ask for about {parameters:.1g} parameters; choose smaller ones"
         )
+    return ""
+
+
+def _decoder_rule(s: Settings) -> str:
+    """What does not go together with outputs that are not written symbol by symbol."""
+    if s.decoder not in ("mask_predict", "ctc"):
+        return ""
+    named = f'decoder = "{s.decoder}"'
+    if s.decoder == "mask_predict" and s.model not in ("auto", "transformer"):
+        return (
+            f'{named} and model = "{s.model}"; its decoder writes one symbol after another: model = "transformer" can '
+            'write all at once, and decoder = "ctc" goes with any encoder'
+        )
+    if s.decoder == "ctc" and s.tied in ("all", "target"):
+        return f'{named} and tied = "{s.tied}"; it reads no targets, so there is no embedding to share: tied = "none"'
+    if s.decoder == "ctc" and s.subword_dropout:
+        return f"{named} and subword_dropout = {s.subword_dropout:g}; other segmentations may not fit into the source"
+    if s.sample:
+        return f"{named} and sample = true; only what is written symbol by symbol is drawn: sample = false"
+    if s.no_repeat_ngram_size:
+        asked = f"no_repeat_ngram_size = {s.no_repeat_ngram_size}"
+        return f"{named} and {asked}; it does not see what it writes beside: no_repeat_ngram_size = 0"
+    if s.decoder == "ctc" and s.min_length:
+        return f"{named} and min_length = {s.min_length}; an output ends with its source: min_length = 0"
     return ""
 
 
@@ -87,7 +129,9 @@ def _text_rule(s: Settings) -> str:
 
 
 def _search_rule(s: Settings) -> str:
-    if s.n_best > s.beam_size and not s.sample:
+    if s.decoder == "mask_predict" and s.n_best > s.length_beam:
+        return f"n_best = {s.n_best} and length_beam = {s.length_beam}; each length yields one output"
+    if s.decoder != "mask_predict" and s.n_best > s.beam_size and not s.sample:
         return f"n_best = {s.n_best} and beam_size = {s.beam_size}; a beam yields at most beam_size outputs"
     if s.max_length is not None and s.min_length > s.max_length:
         return f"min_length = {s.min_length} and max_length = {s.max_length}; no output is that short and that long"
@@ -113,6 +157,9 @@ def without_effect(settings: Settings, given: Collection[str]) -> list[str]:
         found |= dict.fromkeys(_OF_ATTENTION, f'context = "{settings.context}"; there is no attention')
     elif recurrent and "every" in settings.context_use and (settings.decoder_layers or settings.layers) == 1:
         found["context_use"] = 'one decoder layer: with attention "every" is for the layers above the first'
+    for name in _IDLE_WITH.get(settings.decoder, ()):
+        own = {"ctc_upsample": "ctc"}.get(name, "mask_predict") if name in (*_OF_LENGTHS, "ctc_upsample") else ""
+        found[name] = f'decoder = "{settings.decoder}"' + (f"; it is for {own}" if own else "")
     found |= _idle_text(settings) | _idle_training(settings) | _idle_search(settings)
     return [f"{name} has no effect with {found[name]}" for name in sorted(given) if name in found]
 

@@ -135,6 +135,14 @@ class Settings:
         "all", "model", "the recurrent output sees: the state alone, or state, previous symbol and context"
     )
     input_feeding: bool = _setting(False, "model", "the last attention vector joins the next input (Luong et al. 2015)")
+    decoder: Literal["standard", "mask_predict", "ctc"] = _setting(
+        "standard",
+        "model",
+        "how outputs are written: symbol by symbol; all at once and the least certain again; or at the source's places",
+    )
+    ctc_upsample: Annotated[int, Ge(1), Le(64)] = _setting(
+        1, "model", "ctc: places for a symbol that each source symbol gives, for outputs longer than their sources"
+    )
 
     # --- training
     seed: _Zero = _setting(1, "training", "every draw follows from it")
@@ -205,6 +213,12 @@ class Settings:
     )
     eos_gamma: Annotated[float, Ge(0.0), Le(100.0)] = _setting(
         0.0, "search", "weight of the end-of-sentence term |X|/|Y|", harmless=True
+    )
+    refine_iterations: Annotated[int, Ge(1), Le(1000)] = _setting(
+        10, "search", "mask_predict: how often symbols are filled in; 1: all at once, 4: fast", harmless=True
+    )
+    length_beam: Annotated[int, Ge(1), Le(1000)] = _setting(
+        5, "search", "mask_predict: lengths tried per sentence; the best output counts", harmless=True
     )
     min_length: _Zero = _setting(
         0,

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
 from seq2x.codecs.text import TextCodec
-from seq2x.engine import Engine
+from seq2x.engine import AnyEngine
 from seq2x.errors import Seq2xError, UsageError
-from seq2x.search import Ensemble, Rules, Sampling, limits, sample, search
+from seq2x.search import Ensemble, Refinement, Rules, Sampling, limits, refine, sample, search, spell
 from seq2x.settings import Settings
 from seq2x.tasks.reading import Source, padded
-from seq2x.types import Alternative, Decoder, Hypotheses, Prediction, Want
+from seq2x.types import Alternative, Decoder, Emitter, Hypotheses, Prediction, Refiner, Want
 
 if TYPE_CHECKING:
     from seq2x.tasks.generate import Generate
 
-__all__ = ["Request", "decode", "most_symbols"]
+__all__ = ["AT_ONCE", "Request", "decode", "most_symbols"]
+
+AT_ONCE = ("mask_predict", "ctc")
+"""Values of `decoder` with which no output is written symbol by symbol."""
 
 _ROOM = 20  # symbols that an automatic limit leaves beyond a prefix, as beyond what the input's length makes likely
 
@@ -38,7 +41,7 @@ class Request(NamedTuple):
 
 def decode(
     members: Sequence[Generate],
-    engines: Sequence[Engine],
+    engines: Sequence[AnyEngine],
     batch: Sequence[Request],
     settings: Settings,
     want: Want,
@@ -46,19 +49,28 @@ def decode(
 ) -> list[Prediction]:
     """The outputs of `members`, which decide together, each with its engine, for a batch that is searched at once.
 
-    Raises `UsageError` for a prefix that does not fit the limit, `DivergedError` for numbers that are none; both name
-    the input by its place in the call.
+    Raises `UsageError` for a prefix that does not fit the limit, or for any where outputs are not written from the
+    left, `DivergedError` for numbers that are none; all name the input by its place in the call.
     """
     lengths = np.array([request.source.length for request in batch], np.int64)
     prefix = _prefix(batch)
     most = _limits(members, lengths, prefix, settings)
+    kind = members[0].about.shape.decoder
     for request, limit in zip(batch, most.tolist(), strict=True):
+        if request.prefix and kind in AT_ONCE:
+            asked = f'a prefix for a run with decoder = "{kind}"'
+            todo = 'leave it out, or train decoder = "standard", which writes from the left'
+            raise UsageError(_place(request), asked, "none: it writes all symbols at once", todo, row=request.row)
         if len(request.prefix) > limit:
             long = f"a prefix of {len(request.prefix):,} symbols"
             raise UsageError(_place(request), long, f"at most the limit of {limit:,}", row=request.row)
     decoder, memory = _together(members, engines, [request.source for request in batch])
     try:
-        if settings.sample:
+        if isinstance(decoder, Refiner):
+            found = refine(decoder, memory, most, _refinement(settings, forbidden), want)
+        elif isinstance(decoder, Emitter):
+            found = spell(decoder, memory, most, _rules(settings, forbidden))
+        elif settings.sample:
             keys = np.array([request.source.key for request in batch], np.int64)
             found = sample(decoder, memory, lengths, most, _sampling(settings, forbidden), keys, prefix, want)
         else:
@@ -72,9 +84,16 @@ def decode(
 
 
 def most_symbols(members: Iterable[Generate]) -> int | None:
-    """How many symbols, `</s>` counted, an output of `members` together may have: learned positions end somewhere."""
-    shapes = [member.about.shape for member in members]
-    return min((shape.max_target_length + 1 for shape in shapes if shape.positions == "learned"), default=None)
+    """How many symbols, `</s>` counted, an output of `members` together may have: learned positions and learned lengths
+    end somewhere.
+    """
+    bounds = [
+        member.about.shape.max_target_length + 1
+        for member in members
+        if (shape := member.about.shape).decoder == "mask_predict"
+        or (shape.positions == "learned" and shape.decoder != "ctc")
+    ]
+    return min(bounds, default=None)
 
 
 def _place(request: Request) -> str:
@@ -109,13 +128,15 @@ def _limits(
     )
 
 
-def _together(members: Sequence[Generate], engines: Sequence[Engine], sources: Sequence[Source]) -> tuple[Decoder, Any]:
-    """The decoder that search drives, and its memory: one model alone, or all as one, each with its own symbols."""
+def _together(members: Sequence[Generate], engines: Sequence[AnyEngine], sources: Sequence[Source]) -> tuple[Any, Any]:
+    """What a search drives, and its memory: one model alone, or all as one, each with its own symbols."""
     memories = [
         engine.encode(padded([source.ids[number] for source in sources], member.device))
         for number, (member, engine) in enumerate(zip(members, engines, strict=True))
     ]
-    return (engines[0], memories[0]) if len(members) == 1 else (Ensemble(engines), memories)
+    if len(members) == 1:
+        return engines[0], memories[0]
+    return Ensemble(cast(Sequence[Decoder], engines)), memories  # see `Generate.with_team`: all of them step
 
 
 def _sampling(settings: Settings, forbidden: tuple[int, ...]) -> Sampling:
@@ -127,6 +148,17 @@ def _sampling(settings: Settings, forbidden: tuple[int, ...]) -> Sampling:
         n=settings.n_best,
         min_length=settings.min_length,
         no_repeat_ngram_size=settings.no_repeat_ngram_size,
+        forbidden=forbidden,
+    )
+
+
+def _refinement(settings: Settings, forbidden: tuple[int, ...]) -> Refinement:
+    """With more than one output wanted, those of all lengths: some may turn out to be the same text."""
+    return Refinement(
+        iterations=settings.refine_iterations,
+        lengths=settings.length_beam,
+        n_best=settings.length_beam if settings.n_best > 1 else 1,
+        min_length=settings.min_length,
         forbidden=forbidden,
     )
 

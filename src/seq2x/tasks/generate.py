@@ -16,13 +16,13 @@ import torch
 
 from seq2x.codecs.text import TextCodec
 from seq2x.engine import Chosen
-from seq2x.errors import DataError, FolderError, Seq2xError
-from seq2x.models import EncoderDecoder, build
+from seq2x.errors import DataError, FolderError, Seq2xError, UsageError
+from seq2x.models import AnyModel, build
 from seq2x.objectives import Attended, Likelihood
 from seq2x.saved import Saved
 from seq2x.settings import Settings
 from seq2x.tasks.about import MODEL_FILE, TASK_FILE, About
-from seq2x.tasks.decoding import Request, decode, most_symbols
+from seq2x.tasks.decoding import AT_ONCE, Request, decode, most_symbols
 from seq2x.tasks.reading import padded, read
 from seq2x.tasks.scoring import Given, TargetScore, require_scorable, score_batch
 from seq2x.tasks.weights import fill, own_tensors, pack, verify
@@ -48,7 +48,7 @@ class Generate:
         self,
         source_codec: TextCodec,
         target_codec: TextCodec,
-        model: EncoderDecoder,
+        model: AnyModel,
         about: About,
         team: Sequence[Generate] = (),
     ) -> None:
@@ -62,7 +62,11 @@ class Generate:
         return next(self.model.parameters()).device
 
     def with_team(self, others: Sequence[Generate]) -> Generate:
-        """This model and `others` as an ensemble."""
+        """This model and `others` as an ensemble. Raises `UsageError` where one of them writes all symbols at once."""
+        kinds = [member.about.shape.decoder for member in (self, *others)]
+        if others and (kind := next((kind for kind in kinds if kind in AT_ONCE), "")):
+            found = f'a run with decoder = "{kind}", which writes all symbols at once'
+            raise UsageError("ensemble", found, "runs that decide on one symbol after another", "leave it out")
         return Generate(self.source_codec, self.target_codec, self.model, self.about, others)
 
     @property
@@ -152,6 +156,8 @@ class Generate:
         if most is None:
             return []
         end = f"this model has learned {most:,} positions, and its outputs end there (positions = learned)"
+        if self.about.shape.decoder == "mask_predict":
+            end = f"this model has learned {most:,} lengths, and its outputs end there (max_target_length)"
         wanted = {"min_length": settings.min_length + 1, "max_length": settings.max_length or 0}
         return [f"{name} = {getattr(settings, name):,}: {end}" for name, least in wanted.items() if least > most]
 
@@ -184,7 +190,7 @@ class Generate:
             if codec.size != size:
                 raise FolderError(where, f"the {side} codec has {codec.size} symbols", f"{size}, as {MODEL_FILE} says")
         arrays = saved.tensors(WEIGHTS_FILE)
-        layers = about.shape.encoder_layers + about.shape.decoder_layers
+        layers = about.shape.layers()
         if layers > len(arrays):  # said at once: building thousands of layers takes a while even without memory
             raise FolderError(saved.where(WEIGHTS_FILE), f"{len(arrays)} tensors for {layers} layers", "more")
         with torch.device("meta"):  # shapes without memory: what a damaged file claims is not allocated
@@ -217,6 +223,7 @@ def objective(settings: Settings) -> Objective:
     """What training minimises: the smoothed negative log-likelihood of the targets, and what attention is to learn."""
     likelihood = Likelihood(settings.label_smoothing, settings.loss_per)
     attends = settings.model not in ("gru", "lstm", "rnn") or settings.context == "attention"
+    attends = attends and settings.decoder != "ctc"
     if attends and (settings.coverage_loss or settings.guided_attention):
         return Attended(likelihood, settings.coverage_loss, settings.guided_attention)
     return likelihood

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from seq2x.data.frames import needed
 from seq2x.errors import DataError, DivergedError
 from seq2x.tasks.decoding import most_symbols
 from seq2x.tasks.reading import Source, padded
@@ -48,15 +49,26 @@ class Given(NamedTuple):
 
 
 def require_scorable(members: Sequence[Generate], items: Sequence[Given]) -> None:
-    """`DataError` for the first target longer than `members` can score (learned positions end somewhere); its `row`
-    is the item's.
+    """`DataError` for the first target that `members` cannot score: longer than learned positions or lengths reach, one
+    that does not fit into its source (ctc), one without an end (mask_predict, which says how long it is). Its `row` is
+    the item's.
     """
-    most = most_symbols(members)
+    most, shape = most_symbols(members), members[0].about.shape
     for item in items:
+        place, ended = f"pair {item.row + 1:,}", item.target[-1:] == [EOS]
+        if item.target and not ended and shape.decoder == "mask_predict":
+            found = "an output that was cut: it has no end"
+            raise DataError(place, found, "a whole one: this model says first how long it is", "leave it out", item.row)
+        room, wanted = shape.ctc_upsample * item.source.length, needed(item.target[:-1] if ended else item.target)
+        if shape.decoder == "ctc" and wanted > room:
+            found = f"a target that needs {wanted:,} places, for a source that gives {room:,}"
+            expected = f"at most so many (ctc_upsample = {shape.ctc_upsample}): this model cannot write it"
+            raise DataError(place, found, expected, "leave it out", item.row)
         if most is not None and len(item.target) > most:
             found = f"a target of {len(item.target):,} symbols, </s> included"
-            expected = f"at most {most:,}: this model has learned no further positions"
-            raise DataError(f"pair {item.row + 1:,}", found, expected, "leave it out, or cut it", item.row)
+            learned = "lengths" if shape.decoder == "mask_predict" else "positions"
+            expected = f"at most {most:,}: this model has learned no further {learned}"
+            raise DataError(place, found, expected, "leave it out, or cut it", item.row)
 
 
 def score_batch(members: Sequence[Generate], batch: Sequence[Given]) -> list[TargetScore]:

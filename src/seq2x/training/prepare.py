@@ -319,9 +319,11 @@ def _write_stores(
         try:
             store = open_store(place, key)
             deque(watched, 0)  # of what was prepared before it is to be known, too
-            store.note_set_aside(notes, part, limits[0])
+            store.note_set_aside(notes, part, *limits)
         except FolderError:
-            store = write_store(place, watched, *codecs, *limits, key=key, notes=notes, name=part)
+            store = write_store(
+                place, watched, *codecs, *limits, key=key, notes=notes, name=part, frames=_frames(settings)
+            )
         lines = [
             line
             for side, one in zip(("source", "target"), unknowns, strict=True)
@@ -357,7 +359,13 @@ def _key(data: str, codecs: tuple[TextCodec, TextCodec], settings: Settings) -> 
     """What prepared pairs depend on: the files by their fingerprint, the codecs, and how all is read and split."""
     limits = (settings.max_source_length, settings.max_target_length)
     told = [settings.format, settings.columns, settings.references, settings.on_bad_utf8, settings.max_line_bytes]
-    return store_key(data, *codecs, *limits, *told, settings.seed, settings.valid_size)
+    room = [_frames(settings)] if _frames(settings) else []
+    return store_key(data, *codecs, *limits, *told, settings.seed, settings.valid_size, *room)
+
+
+def _frames(settings: Settings) -> int:
+    """Places for a symbol that each source symbol gives; 0 where targets need none."""
+    return settings.ctc_upsample if settings.decoder == "ctc" else 0
 
 
 def _length_ratio(store: Store) -> float:
