@@ -69,6 +69,7 @@ RECIPES = {
     "cmudict-small": Recipe("-", _SMALL),
     "cmudict-small-location": Recipe("-", _SMALL),
     "cmudict-small-coverage": Recipe("-", _SMALL),
+    "cmudict-small-ctc": Recipe("-", _SMALL),
     "cmudict": Recipe(
         "Transformer 22.1 % word errors (Yolchuyeva et al. 2019, another split)",
         [
@@ -80,6 +81,7 @@ RECIPES = {
     "multi30k-en-de-gru-attention": Recipe("28.3 BLEU de-en, 2016 test (bentrevett/pytorch-seq2seq)", _TOKENISED),
     "multi30k-en-de-gru-context": Recipe("20.6 BLEU de-en, 2016 test (bentrevett/pytorch-seq2seq)", _TOKENISED),
     "multi30k-en-de-fast": Recipe("36.3 BLEU on dev after 14 minutes (transformers' MarianMTModel here)", _RAW),
+    "multi30k-en-de-mask-predict": Recipe("-", _RAW),
     "tatoeba-en-zh": Recipe("-", [Test("dev", "mt/tatoeba_en-zh/dev.tsv", ["bleu", "chrf"])]),
     "tatoeba-zh-en": Recipe("-", [Test("dev", "mt/tatoeba_en-zh/dev.tsv", ["bleu", "chrf"], reverse=True)]),
 }

@@ -17,7 +17,7 @@ from typing import Any
 from seq2x.errors import FolderError
 from seq2x.models import ENCODERS, ModelShape
 
-__all__ = ["OPTIONS", "SIZES", "name_of", "product", "sample"]
+__all__ = ["AT_ONCE", "OPTIONS", "SIZES", "name_of", "product", "sample"]
 
 SIZES: Mapping[str, Any] = {
     "source_size": 11,
@@ -27,6 +27,7 @@ SIZES: Mapping[str, Any] = {
     "heads": 2,
     "feedforward": 12,
     "attention_temperature": 0.8,
+    "ctc_upsample": 7,
     "dropout": 0.0,
     "attention_dropout": 0.0,
     "max_source_length": 512,
@@ -35,7 +36,9 @@ SIZES: Mapping[str, Any] = {
 
 _TRANSFORMER = ("norm", "norm_position", "positions", "activation")
 _OF_ATTENTION = ("attention", "attention_history", "input_feeding")
-_RECURRENT = ("bidirectional", "context", "context_use", "output_from", *_OF_ATTENTION)
+_OF_DECODER = ("context", "context_use", "output_from", *_OF_ATTENTION)
+_RECURRENT = ("bidirectional", *_OF_DECODER)
+AT_ONCE = ("mask_predict", "ctc")
 
 
 def _values(name: str) -> tuple[Any, ...]:
@@ -80,14 +83,18 @@ def product(kind: str) -> Iterator[ModelShape]:
 def _pairs(choice: Mapping[str, Any]) -> set[tuple[tuple[str, Any], ...]]:
     """The pairs of values that a shape really tries: how attention scores is not tried where there is none."""
     idle = _OF_ATTENTION if choice.get("context", "attention") != "attention" else ()
+    idle = ("decoder_layers", *_OF_DECODER) if choice.get("decoder") == "ctc" else idle
     return set(itertools.combinations([(name, value) for name, value in choice.items() if name not in idle], 2))
 
 
-def _of_family(kinds: tuple[str, ...], names: tuple[str, ...]) -> list[ModelShape]:
+def _of_family(kinds: tuple[str, ...], decoder: str, names: tuple[str, ...]) -> list[ModelShape]:
     """A few shapes in which every possible pair of values occurs: greedily, the best of some random ones each time."""
-    options, draw = {"kind": kinds, **{name: OPTIONS[name] for name in names}}, random.Random(1)
+    options: dict[str, tuple[Any, ...]] = {"kind": kinds, "decoder": (decoder,)}
+    options, draw = options | {name: OPTIONS[name] for name in names if name != "decoder"}, random.Random(1)
     every = itertools.combinations([[(name, value) for value in values] for name, values in options.items()], 2)
     wanted = {pair for first, second in every for pair in itertools.product(first, second)}
+    some = {"kind": kinds[0], "decoder": decoder}
+    wanted = {pair for pair in wanted if pair in _pairs(some | dict(pair)) and _shape(some | dict(pair))}
     shapes: list[ModelShape] = []
     misses = 0
     while wanted and misses < 200:  # some pairs contradict each other: after many misses only such are left
@@ -109,7 +116,8 @@ def sample() -> list[ModelShape]:
     families: dict[tuple[str, ...], list[str]] = {}
     for kind in ENCODERS:
         families.setdefault(_relevant(kind), []).append(kind)
-    return [shape for names, kinds in families.items() for shape in _of_family(tuple(kinds), names)]
+    each = itertools.product(families.items(), OPTIONS["decoder"])
+    return [shape for (names, kinds), decoder in each for shape in _of_family(tuple(kinds), decoder, names)]
 
 
 def name_of(shape: ModelShape) -> str:

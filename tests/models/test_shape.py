@@ -49,6 +49,14 @@ def test_json_round_trip():
         ({"embedding_width": 4}, "for recurrent models"),
         ({"kind": "gru", "embedding_width": 4, "tied": "target"}, "embedding_width = 8"),
         ({"tied": "all"}, "11 source and 13 target symbols"),
+        ({"decoder": "nat"}, 'decoder: "nat"; expected one of standard, mask_predict, ctc'),
+        ({"decoder": "mask_predict", "kind": "gru"}, "kind transformer: others write in order"),
+        ({"decoder": "ctc", "tied": "target"}, "there are no target embeddings"),
+        ({"decoder": "ctc", "ctc_upsample": 0}, "ctc_upsample: 0; expected 1 to 64"),
+        (
+            {"decoder": "mask_predict", "max_source_length": 1 << 24, "width": 1 << 10, "embedding_width": 1 << 10},
+            "would",
+        ),
         ({"width": 1 << 19, "embedding_width": 1 << 19, "feedforward": 1 << 20}, "would have about .* weights"),
         ({"kind": "lstm", "width": 1 << 18}, "would have about .* weights"),
     ],
@@ -71,7 +79,8 @@ def test_missing_values_and_no_object():
 
 def test_what_the_first_runs_do_not_name_is_as_it_was_then():
     mapping = SMALL.to_json()
-    del mapping["attention_history"], mapping["attention_temperature"]
+    for name in ("attention_history", "attention_temperature", "decoder", "ctc_upsample"):
+        del mapping[name]
     assert ModelShape.from_json(mapping, "model.json") == SMALL
     with pytest.raises(FolderError, match=r"attention_temperature: 0\.0; expected above 0"):
         ModelShape.from_json(SMALL.to_json() | {"attention_temperature": 0.0}, "model.json")
@@ -86,6 +95,7 @@ def test_settings_become_a_shape():
     assert (shape.kind, shape.encoder_layers, shape.decoder_layers, shape.tied) == ("gru", 2, 1, "none")
     assert shape_of(Settings(width=64, dropout=0.0), 100, 90, joint=False).tied == "target"
     assert shape_of(Settings(width=64, dropout=0.0), 100, 90, joint=False).dropout == 0.0
+    assert shape_of(Settings(decoder="ctc", ctc_upsample=2), 100, 100, joint=True).tied == "none"
 
 
 @pytest.mark.parametrize(
@@ -105,15 +115,20 @@ def test_impossible_settings(settings, message):
         shape_of(settings, 100, 100, joint=False)
 
 
+@pytest.mark.parametrize("decoder", ["standard", "mask_predict", "ctc"])
 @pytest.mark.parametrize("tied", ["all", "target", "none"])
 @pytest.mark.parametrize("activation", ["relu", "gated"])
 @pytest.mark.parametrize("norm", ["layer", "rms", "batch"])
 @pytest.mark.parametrize("positions", ["sinusoidal", "learned", "rotary"])
 @pytest.mark.parametrize("norm_position", ["pre", "post"])
-def test_parameters_are_counted_exactly(tied, activation, norm, positions, norm_position):
+def test_parameters_are_counted_exactly(tied, activation, norm, positions, norm_position, decoder):
+    if decoder != "standard" and (norm, activation) != ("rms", "gated"):
+        return  # the layers are the same
     shape = dataclasses.replace(
         SMALL,
-        tied=tied,
+        tied="none" if decoder == "ctc" else tied,
+        decoder=decoder,
+        ctc_upsample=3,
         activation=activation,
         norm=norm,
         positions=positions,
@@ -127,10 +142,12 @@ def test_parameters_are_counted_exactly(tied, activation, norm, positions, norm_
 
 @pytest.mark.parametrize("kind", ["gru", "lstm", "rnn"])
 @pytest.mark.parametrize("bidirectional", [True, False])
-def test_recurrent_parameters_are_about_right(kind, bidirectional):
+@pytest.mark.parametrize("decoder", ["standard", "ctc"])
+def test_recurrent_parameters_are_about_right(kind, bidirectional, decoder):
     shape = ModelShape(
-        kind=kind, source_size=500, target_size=400, width=64, embedding_width=32, bidirectional=bidirectional
-    )
+        kind=kind, source_size=500, target_size=400, width=64, embedding_width=32, bidirectional=bidirectional,
+        decoder=decoder,
+    )  # fmt: skip
     count = sum(parameter.numel() for parameter in build(shape).parameters())
     assert 0.7 < parameters(shape) / count < 1.4
 

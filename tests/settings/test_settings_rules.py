@@ -24,6 +24,17 @@ from seq2x.settings import Settings, resolve, without_effect
         ({"context_use": ""}, "context_use"),
         ({"joint_vocab": True, "source_units": "char", "target_units": "bpe"}, "both must be of one kind"),
         ({"device": "cuda:"}, "device"),
+        (
+            {"decoder": "mask_predict", "model": "gru"},
+            'model = "transformer" can write all at once, and decoder = "ctc"',
+        ),
+        ({"decoder": "ctc", "tied": "target"}, 'decoder = "ctc" and tied = "target"; it reads no targets'),
+        ({"decoder": "ctc", "subword_dropout": 0.1}, "other segmentations may not fit"),
+        ({"decoder": "ctc", "min_length": 2}, "an output ends with its source: min_length = 0"),
+        ({"decoder": "ctc", "n_best": 6}, "n_best = 6 and beam_size = 5"),
+        ({"decoder": "mask_predict", "n_best": 6}, "n_best = 6 and length_beam = 5"),
+        ({"decoder": "mask_predict", "sample": True}, 'decoder = "mask_predict" and sample = true'),
+        ({"decoder": "ctc", "no_repeat_ngram_size": 2}, "no_repeat_ngram_size = 0"),
     ],
 )
 def test_contradictions(values, message):
@@ -46,6 +57,9 @@ def test_contradictions(values, message):
         {"joint_vocab": True, "source_units": "char"},
         {"width": 4096, "layers": 48, "feedforward": 16384, "vocab_size": 256_000},
         {"device": "cuda:12"},
+        {"decoder": "mask_predict", "min_length": 2, "n_best": 5, "beam_size": 1},
+        {"decoder": "mask_predict", "tied": "all"},
+        {"decoder": "ctc", "model": "lstm", "n_best": 5},
     ],
 )
 def test_no_contradictions(values):
@@ -97,6 +111,18 @@ def test_no_contradictions(values):
         ({"layers": 1, "encoder_layers": 2, "decoder_layers": 3}, ["layers"]),
         ({"valid": "dev.tsv", "valid_size": 5}, ["valid_size"]),
         ({"valid_metric": "loss", "valid_beam_size": 5}, ["valid_beam_size"]),
+        (
+            {"length_beam": 3, "refine_iterations": 4, "ctc_upsample": 2},
+            ["ctc_upsample", "length_beam", "refine_iterations"],
+        ),
+        ({"decoder": "mask_predict", "length_beam": 3, "refine_iterations": 4, "min_length": 1}, []),
+        ({"decoder": "mask_predict", "beam_size": 3, "length_alpha": 0.5}, ["beam_size", "length_alpha"]),
+        (
+            {"decoder": "ctc", "ctc_upsample": 2, "label_smoothing": 0.0, "decoder_layers": 2, "coverage_loss": 1.0},
+            ["coverage_loss", "decoder_layers", "label_smoothing"],
+        ),
+        ({"decoder": "ctc", "model": "gru", "attention": "dot", "bidirectional": False}, ["attention"]),
+        ({"decoder": "ctc", "beam_size": 3, "length_beam": 3}, ["length_beam"]),
     ],
 )
 def test_settings_without_effect_are_named(values, idle):

@@ -57,6 +57,8 @@ CELLS = {
         "norm_position": "post",
         "max_grad_norm": 0.0,
     },
+    "mask-predict": {"decoder": "mask_predict", "accum_count": 2, "average_last": 2, **BPE},
+    "ctc": {"decoder": "ctc", "model": "gru", "ctc_upsample": 2, "ema": 0.9},
     "loss-metric": {"valid_metric": "loss", "early_stopping": 2, "ema": 0.5, "accum_count": 4},
 }  # fmt: skip
 
@@ -88,7 +90,7 @@ def snapshots(monkeypatch, path, out, changes, at):
     return content(out)
 
 
-ALWAYS = ("plain", "lstm-both")
+ALWAYS = ("plain", "lstm-both", "mask-predict")
 
 
 @pytest.mark.parametrize("name", [pytest.param(c, marks=[] if c in ALWAYS else pytest.mark.slow) for c in CELLS])

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from seq2x.errors import FolderError, UsageError
 from seq2x.settings import Settings
+from seq2x.types import SPECIALS
 
 __all__ = ["MAX_PARAMETERS", "ModelShape", "parameters", "shape_of"]
 
@@ -263,7 +264,7 @@ def parameters(shape: ModelShape) -> int:
     encoder, decoder = _transformer_parameters(shape) if shape.kind == "transformer" else _recurrent_parameters(shape)
     if shape.decoder == "ctc":
         split = shape.ctc_upsample * shape.width * (shape.state_width() + 1)
-        return embeddings + encoder + split + (shape.target_size + 1) * (shape.width + 1)
+        return embeddings + encoder + split + (shape.target_size - len(SPECIALS) + 1) * (shape.width + 1)
     if shape.tied != "all":
         embeddings += shape.target_size * shape.embedding_width
     output = shape.target_size + (shape.target_size * shape.width if shape.tied == "none" else 0)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from seq2x.types import EOS, PAD
+from seq2x.types import EOS, PAD, SPECIALS
 
 from .dropout import Dropout
 from .initial import normal_
@@ -28,7 +28,7 @@ from .precision import linear
 __all__ = ["CtcOutput", "Emissions", "spelled"]
 
 _NEVER = -1e30
-"""log 0 inside the recursion: finite, for the gradient of log(0 + 0) would be no number."""
+"""log 0: finite, for the gradient of log(0 + 0) would be no number."""
 
 
 class CtcOutput(nn.Module):
@@ -37,7 +37,7 @@ class CtcOutput(nn.Module):
         [g_1; ..; g_k] = tanh(W h_s + b),      log p_f = log softmax(E g_f + c)      f = (s - 1) k + i
 
     Each state gives k = `frames` frames (Libovicky & Helcl 2018, section 3), so that an output may be longer than its
-    source. E is `[V+1, D]`: the last row is the blank.
+    source. E has a row for every symbol but the special ones, which no frame holds, and as the last one the blank's.
     """
 
     def __init__(self, inputs: int, width: int, size: int, frames: int, dropout: float) -> None:
@@ -45,15 +45,17 @@ class CtcOutput(nn.Module):
         self.width, self.size, self.frames, self.dropout = width, size, frames, Dropout(dropout)
         self.split = nn.Parameter(normal_(torch.empty(frames * width, inputs), inputs**-0.5))
         self.split_bias = nn.Parameter(torch.zeros(frames * width))
-        self.matrix = nn.Parameter(normal_(torch.empty(size + 1, width), width**-0.5))
-        self.bias = nn.Parameter(torch.zeros(size + 1))
+        rows = size - len(SPECIALS) + 1
+        self.matrix = nn.Parameter(normal_(torch.empty(rows, width), width**-0.5))
+        self.bias = nn.Parameter(torch.zeros(rows))
 
     def forward(self, states_BSM: Tensor, lengths_B: Tensor) -> Emissions:
         """A source of no symbol at all has the frames of one."""
         hidden = self.dropout(torch.tanh(linear(states_BSM, self.split, self.split_bias)))
         frames_BFD = hidden.reshape(len(hidden), -1, self.width)
         logits = linear(frames_BFD, self.matrix, self.bias).to(self.matrix.dtype)
-        return Emissions(torch.log_softmax(logits, -1), lengths_B.clamp(min=1) * self.frames)
+        log_p = functional.pad(torch.log_softmax(logits, -1), (len(SPECIALS), 0), value=_NEVER)
+        return Emissions(log_p, lengths_B.clamp(min=1) * self.frames)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,8 @@ def _table(frames: Emissions, rules: Rules) -> tuple[_Floats, Array]:
     """(log p `[B,F,V+1]`, -inf where nothing may stand; how many frames count `[B]`)."""
     table, counts = to_numpy(frames.log_p).astype(np.float64), to_numpy(frames.lengths)
     table = table[:, : int(counts.max())]
-    bad_B = (np.isnan(table).any(-1) & (np.arange(table.shape[1]) < counts[:, None])).any(-1)
+    table[np.arange(table.shape[1]) >= counts[:, None]] = -np.inf
+    bad_B = np.isnan(table).any((1, 2))
     if bad_B.any():
         raise damaged(int(bad_B.argmax()))
     table[:, :, sorted({PAD, BOS, EOS, *rules.forbidden})] = -np.inf
