@@ -99,6 +99,7 @@ RECIPES = {
     "cmudict-small-forward": Recipe("-", _SMALL),
     "cmudict-small-local": Recipe("-", _SMALL),
     "cmudict-small-heads": Recipe("-", _SMALL),
+    "cmudict-small-ctc": Recipe("-", _SMALL),
     "cmudict": Recipe(
         "Transformer 22.1 % word errors (Yolchuyeva et al. 2019, another split)",
         [
@@ -117,6 +118,7 @@ RECIPES = {
     "multi30k-en-de-small-self-critical": Recipe("-", _RAW),
     "multi30k-en-de-words": Recipe("-", _TOKENISED),
     "multi30k-en-de-words-sampled": Recipe("-", _TOKENISED),
+    "multi30k-en-de-mask-predict": Recipe("-", _RAW),
     "tatoeba-en-zh": Recipe("-", [Test("dev", "mt/tatoeba_en-zh/dev.tsv", ["bleu", "chrf"])]),
     "tatoeba-zh-en": Recipe("-", [Test("dev", "mt/tatoeba_en-zh/dev.tsv", ["bleu", "chrf"], reverse=True)]),
 }

@@ -178,9 +178,11 @@ class Predictor:
             if rooms[name] not in _ROOMS:
                 raise UsageError(name, f"it belongs to {rooms[name]}", "a setting of search or machine", "leave it out")
         own = {name: value for name, value in self.task.about.search.items() if rooms[name] in _ROOMS}
-        if "n_best" in changes and "beam_size" not in changes and isinstance(changes["n_best"], int):
-            own["beam_size"] = max(own.get("beam_size", Settings().beam_size), changes["n_best"])
-        resolved = resolve(own | changes, "settings")
+        shape = self.task.about.shape
+        wide: Literal["length_beam", "beam_size"] = "length_beam" if shape.decoder == "mask_predict" else "beam_size"
+        if "n_best" in changes and wide not in changes and isinstance(changes["n_best"], int):
+            own[wide] = max(own.get(wide, getattr(Settings(), wide)), changes["n_best"])
+        resolved = resolve(own | changes | {"model": shape.kind, "decoder": shape.decoder}, "settings")
         for name in ("device", "threads"):
             self._require_there(name, getattr(resolved, name))
         return resolved

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BOS",
     "EOS",
+    "MASK",
     "NOTHING",
     "PAD",
     "SPECIALS",
@@ -32,7 +33,10 @@ __all__ = [
     "Batch",
     "Codec",
     "Decoder",
+    "Emissions",
+    "Emitter",
     "Example",
+    "Filled",
     "Hypotheses",
     "Interval",
     "Loss",
@@ -42,6 +46,7 @@ __all__ = [
     "Objective",
     "Padded",
     "Prediction",
+    "Refiner",
     "Result",
     "Scored",
     "State",
@@ -60,6 +65,9 @@ NOTHING: Want = frozenset()
 # Special symbols have the same numbers in every codec and live outside the text space: no text encodes to them.
 PAD, BOS, EOS = 0, 1, 2
 SPECIALS = ("<pad>", "<s>", "</s>")
+
+MASK = BOS
+"""What a decoder that fills in masked symbols reads in their places: `<s>`, which no output holds."""
 
 
 # ------------------------------------------------------------------ data
@@ -222,6 +230,54 @@ class Decoder(Protocol):
 
     def step(self, previous: Array, origin: Array, state: Any) -> tuple[Answer, State]:
         """Row n continues row `origin[n]` of the last step with symbol `previous[n]` (both `[N]` int64)."""
+        ...
+
+
+class Filled(Protocol):
+    """What a `Refiner` says about every position of its rows, `[N,T]`."""
+
+    @property
+    def attention(self) -> Array | None:
+        """`[N,T,S]`, if `"attention"` was wanted."""
+        ...
+
+    def best(self, forbid: Array | None = None) -> tuple[Array, Array]:
+        """The best symbol of each position but those in `forbid` `[F]`, ties by the lower id: (log p, ids)."""
+        ...
+
+
+@runtime_checkable
+class Refiner(Protocol):
+    """Anything that `seq2x.search.refine` can drive: it writes all symbols of an output of known length at once."""
+
+    def lengths(self, memory: Any) -> Array:
+        """log p of each length of an output, `[B,L]`; column t is t + 1 symbols, `</s>` counted."""
+        ...
+
+    def fill(self, memory: Any, inputs: Array, want: Want = NOTHING) -> Filled:
+        """What stands where `inputs` `[N,T]` hold `MASK`; N = B*K rows against B memories, `</s>` last, then `PAD`."""
+        ...
+
+
+class Emissions(Protocol):
+    """A symbol or nothing at each of F frames (Graves et al. 2006)."""
+
+    log_p: Array
+    """`[B,F,V+1]`: of each symbol, and in the last column of the blank."""
+    lengths: Array
+    """`[B]`: how many of the frames count."""
+
+    def items(self, ids: Array, lengths: Array) -> Array:
+        """log p of each symbol of n given outputs `[B,n,T]` of these `lengths` `[B,n]`, given those before it."""
+        ...
+
+
+@runtime_checkable
+class Emitter(Protocol):
+    """Anything whose outputs `seq2x.search.spell` can read off: it says what stands at each frame."""
+
+    def emit(self, memory: Any) -> Emissions:
+        """What the frames of each sentence say."""
         ...
 
 

@@ -40,6 +40,28 @@ ALIGNED = {"columns": "source=1,target=2,alignment=3"}
         ({"alignment_loss": 1.0, "subword_dropout": 0.1, **ALIGNED}, "links are those of one segmentation"),
         ({"copy": "generator", "model": "gru", "context": "last"}, 'context = "attention", or copy = "pointer"'),
         ({"copy": "pointer", "subword_dropout": 0.1}, "cut by other draws than its source cannot be pointed at"),
+        (
+            {"decoder": "mask_predict", "model": "gru"},
+            'model = "transformer" can write all at once, and decoder = "ctc"',
+        ),
+        ({"decoder": "ctc", "tied": "target"}, 'decoder = "ctc" and tied = "target"; it reads no targets'),
+        ({"decoder": "ctc", "subword_dropout": 0.1}, "other segmentations may not fit"),
+        ({"decoder": "ctc", "min_length": 2}, "an output ends with its source: min_length = 0"),
+        ({"decoder": "ctc", "n_best": 6}, "n_best = 6 and beam_size = 5"),
+        ({"decoder": "mask_predict", "n_best": 6}, "n_best = 6 and length_beam = 5"),
+        ({"decoder": "mask_predict", "sample": True}, 'decoder = "mask_predict" and sample = true'),
+        ({"decoder": "ctc", "no_repeat_ngram_size": 2}, "no_repeat_ngram_size = 0"),
+        ({"decoder": "ctc", "copy": "pointer"}, 'has no place to copy from: copy = "none"'),
+        ({"decoder": "mask_predict", "copy": "generator"}, 'has no place to copy from: copy = "none"'),
+        ({"decoder": "ctc", "direction": "right_to_left"}, 'written at once, from no end: direction = "left_to_right"'),
+        ({"decoder": "mask_predict", "scheduled_sampling": "linear"}, "it reads no symbols that were written before"),
+        ({"decoder": "ctc", "objective": "minimum_risk"}, 'drawn, to be rewarded: objective = "likelihood"'),
+        ({"decoder": "ctc", "sampled_softmax": 10}, "all symbols are added up over"),
+        ({"decoder": "mask_predict", "beam_size": 4, "diversity_groups": 2}, "no steps at which groups could differ"),
+        (
+            {"decoder": "mask_predict", "mbr": "chrf"},
+            'only what is written symbol by symbol is drawn: mbr_from = "beam"',
+        ),
     ],
 )
 def test_contradictions(values, message):
@@ -73,6 +95,11 @@ def test_contradictions(values, message):
         {"copy": "generator", "context": "last"},
         {"copy": "pointer", "model": "gru", "context": "last"},
         {"copy": "generator", "subword_dropout": 0.1},
+        {"decoder": "mask_predict", "min_length": 2, "n_best": 5, "beam_size": 1},
+        {"decoder": "mask_predict", "tied": "all"},
+        {"decoder": "ctc", "model": "lstm", "n_best": 5},
+        {"decoder": "ctc", "model": "conv", "mbr": "chrf", "mbr_from": "beam"},
+        {"decoder": "mask_predict", "sampled_softmax": 10, "guided_attention": 1.0},
     ],
 )
 def test_no_contradictions(values):
@@ -105,7 +132,7 @@ def test_no_contradictions(values):
         ({"model": "transformer", "attention_history": "location", "coverage_loss": 1.0}, ["attention_history"]),
         (
             {"model": "conv", "heads": 4, "norm": "rms", "bidirectional": False, "decoder": "standard"},
-            ["bidirectional", "decoder", "heads", "norm"],
+            ["bidirectional", "heads", "norm"],
         ),
         (
             {"model": "conv", "embedding_width": 4, "positions": "learned", "kernel_width": 5, "coverage_loss": 1.0},
@@ -193,6 +220,18 @@ def test_no_contradictions(values):
             },
             [],
         ),
+        (
+            {"length_beam": 3, "refine_iterations": 4, "ctc_upsample": 2},
+            ["ctc_upsample", "length_beam", "refine_iterations"],
+        ),
+        ({"decoder": "mask_predict", "length_beam": 3, "refine_iterations": 4, "min_length": 1}, []),
+        ({"decoder": "mask_predict", "beam_size": 3, "length_alpha": 0.5}, ["beam_size", "length_alpha"]),
+        (
+            {"decoder": "ctc", "ctc_upsample": 2, "label_smoothing": 0.0, "decoder_layers": 2, "coverage_loss": 1.0},
+            ["coverage_loss", "decoder_layers", "label_smoothing"],
+        ),
+        ({"decoder": "ctc", "model": "gru", "attention": "dot", "bidirectional": False}, ["attention"]),
+        ({"decoder": "ctc", "beam_size": 3, "length_beam": 3}, ["length_beam"]),
     ],
 )
 def test_settings_without_effect_are_named(values, idle):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from seq2x.codecs.text import TextCodec
-from seq2x.data.store import write_store
+from seq2x.data.store_writer import write_store
 from seq2x.settings import Settings
 from seq2x.training.feed import StoreFeed
 from seq2x.types import Example

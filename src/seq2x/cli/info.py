@@ -92,17 +92,32 @@ def _words(name: str, facts: dict[str, Any]) -> str:
 
 
 def _model(model: dict[str, Any]) -> str:
-    layers = f"{model['encoder_layers']}+{model['decoder_layers']} layers of width {model['width']}"
+    decoder = model.get("decoder", "standard")  # not in the first runs
+    count = f"{model['encoder_layers']}" if decoder == "ctc" else f"{model['encoder_layers']}+{model['decoder_layers']}"
+    layers = f"{count} layers of width {model['width']}"
+    written = _written(decoder, model)
     if model["kind"] == "transformer":
-        return f"Transformer, {layers}, {model['heads']} heads"
+        return f"Transformer, {layers}, {model['heads']} heads{written}"
     if model["kind"] == "conv":
-        return f"convolutions, {layers}, each sees {model['kernel_width']} positions"
+        return f"convolutions, {layers}, each sees {model['kernel_width']} positions{written}"
     reading = "both directions" if model["bidirectional"] else "one direction"
     context = (
         f"{model['attention']} attention" if model["context"] == "attention" else f"one context ({model['context']})"
     )
-    coupled = ", coupled decoder" if model.get("decoder") == "coupled" else ""  # not in the first runs
-    return f"{model['kind'].upper()}, {layers}, {reading}, {context}{coupled}"
+    said = {"ctc": written, "coupled": f", {context}{written}"}.get(decoder, f", {context}")
+    return f"{model['kind'].upper()}, {layers}, {reading}{said}"
+
+
+def _written(decoder: str, model: dict[str, Any]) -> str:
+    """How outputs are written, where it is not the usual way."""
+    frames = model.get("ctc_upsample", 1)
+    places = "" if frames == 1 else f", {frames} places for each source symbol"
+    ways = {
+        "coupled": ", coupled decoder",
+        "mask_predict": ", writes all at once (mask_predict)",
+        "ctc": f", writes in place (ctc{places})",
+    }
+    return ways.get(decoder, "")
 
 
 def _side(codec: dict[str, Any]) -> str:

@@ -12,7 +12,8 @@ from seq2x.data.notes import Notes
 from seq2x.data.readers import merge, read
 from seq2x.data.report import Finding, Report
 from seq2x.data.sniff import sniff
-from seq2x.data.store import Store, data_fingerprint, open_store, store_key, write_store
+from seq2x.data.store import Store, data_fingerprint, open_store, store_key
+from seq2x.data.store_writer import write_store
 
 __all__ = [
     "Batches",

@@ -7,7 +7,7 @@
     T.copies.ids           for models that copy, beside source.ids: the target symbol of each (`seq2x.codecs.copying`)
     T.text, T.text.ends    UTF-8: source and target of each row, one behind the other; two ends a row
     T.lines                int64: the line of each row in its file
-    T.set_aside            line, source symbols, target symbols of each example above the limits (TAB between), and why
+    T.set_aside            line, source symbols, target symbols of each example that is not used (TAB between), and why
                            where it is not for its length
     T.links.ids/.ends      only where alignments are given: int32 target symbol, source symbol of each link of a row
 
@@ -20,35 +20,40 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from seq2x.codecs.copying import Copied, Copies
-from seq2x.data.links import parse_links, symbol_links
 from seq2x.data.notes import Notes
-from seq2x.data.portions import portions
 from seq2x.data.source import chunks
-from seq2x.errors import DataError, FolderError
-from seq2x.storage import DISK, storage_error, write_file
-from seq2x.strict_json import dump_json, parse_json
-from seq2x.types import EOS, Codec, Example
+from seq2x.errors import FolderError
+from seq2x.strict_json import parse_json
+from seq2x.types import Codec, Example
 
-__all__ = ["Store", "data_fingerprint", "open_store", "store_key", "write_store"]
+__all__ = [
+    "COPIES",
+    "LINKS",
+    "MANIFEST",
+    "PARTS",
+    "VERSION",
+    "Store",
+    "data_fingerprint",
+    "is_part",
+    "open_store",
+    "store_key",
+    "too_long",
+]
 
-_VERSION = 1
+VERSION = 1
 _AGAIN = "train with --restart prepares it anew"
-_MANIFEST = "store.json"
-_PARTS = ("source.ids", "source.ends", "target.ids", "target.ends", "text", "text.ends", "lines", "set_aside")
-_LINKS = ("links.ids", "links.ends")
-_COPIES = "copies.ids"  # a part of what models that copy learn from
-_ONLY_COPIES = "cannot_copy"
+MANIFEST = "store.json"
+PARTS = ("source.ids", "source.ends", "target.ids", "target.ends", "text", "text.ends", "lines", "set_aside")
+LINKS = ("links.ids", "links.ends")
+COPIES = "copies.ids"
 _VERIFY = 512 << 20  # bytes up to which sums are checked on opening (half a second); above, only sizes are
 _Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 _Int32: TypeAlias = npt.NDArray[np.int32]
@@ -112,7 +117,7 @@ class Store:
         """Adds to `notes` what was set aside when this was written, under `name`: no file is kept."""
         for row in bytes(self.aside).splitlines():
             line, source, _, *why = row.split(b"\t")
-            notes.add(why[0].decode() if why else _reason(int(source), max_source_length), name, int(line))
+            notes.add(why[0].decode() if why else too_long(int(source), max_source_length), name, int(line))
 
 
 # ------------------------------------------------------------------ fingerprints
@@ -136,243 +141,11 @@ def store_key(fingerprint: str, source_codec: Codec, target_codec: Codec, *setti
     for codec in (source_codec, target_codec):
         to_bytes: Callable[[], bytes] | None = getattr(codec, "to_bytes", None)
         total.update(b"\0" + (to_bytes() if to_bytes else repr(codec).encode()))
-    total.update(json.dumps([_VERSION, *map(str, settings)]).encode())
+    total.update(json.dumps([VERSION, *map(str, settings)]).encode())
     return total.hexdigest()
 
 
-# ------------------------------------------------------------------ writing
-
-
-def write_store(
-    folder: Path,
-    examples: Iterable[Example],
-    source_codec: Codec,
-    target_codec: Codec,
-    max_source_length: int,
-    max_target_length: int,
-    *,
-    key: str = "",
-    notes: Notes | None = None,
-    name: str = "data",
-    alignment: str = "",
-    copies: Copies | None = None,
-    only_copies: bool = False,
-) -> Store:
-    """Tokenises `examples` into `folder` and opens the result.
-
-    An example with more symbols than a limit, `</s>` not counted, is set aside: counted, listed, noted by its file and
-    line (under `name`, where it is from no file). `alignment`: the name of the extra in which every example has the
-    links of its words (see `seq2x.data.links`), which are kept as links of symbols. With `copies`, for a model that
-    copies, targets are written with what only their source has; with `only_copies` what its source does not hold at all
-    is set aside, too. Whoever looks during the writing, or after a crash, finds the former store or none. Raises
-    DataError if no row is left or links are none, StorageError if the disk refuses.
-    """
-    notes = Notes() if notes is None else notes
-    linked = _Linked(source_codec, target_codec, alignment, name) if alignment else None
-    limits = max_source_length, max_target_length
-    writer = _Writer(folder, notes, name, limits, linked, copies, only_copies)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            writer.open(stack)
-            for some in portions(examples):
-                sources = _encode(source_codec, [e.source for e in some])
-                if copies is None:
-                    writer.add(some, sources, _encode_targets(target_codec, some))
-                else:
-                    copied = [copies(e.source, symbols) for e, symbols in zip(some, sources, strict=True)]
-                    writer.add(some, sources, _written(copies, some, copied), [one.ids for one in copied])
-            if not writer.rows:
-                places = [place for kind in notes.places.values() for place in kind]
-                raise DataError(places[0][0] if places else name, "no examples left", todo=notes.summary())
-            writer.close()
-        writer.commit(key, source_codec.size, target_codec.size)
-    except OSError as error:
-        writer.discard()
-        raise storage_error(error, folder, writer.bytes_written, DISK) from error
-    except BaseException:
-        writer.discard()
-        raise
-    return open_store(folder, key)
-
-
-def _encode(codec: Codec, texts: list[str]) -> list[list[int]]:
-    many: Callable[[list[str]], list[list[int]]] | None = getattr(codec, "encode_batch", None)
-    return many(texts) if many else [codec.encode(text) for text in texts]
-
-
-def _encode_targets(codec: Codec, examples: Sequence[Example]) -> list[list[list[int]]]:
-    """Symbols of every right output of every example."""
-    flat = iter(_encode(codec, [target for example in examples for target in example.targets]))
-    return [list(islice(flat, len(example.targets))) for example in examples]
-
-
-def _written(copies: Copies, examples: Sequence[Example], copied: Sequence[Copied]) -> list[list[list[int]]]:
-    """As `_encode_targets`, with the numbers of what only the source has."""
-    numbers = [copies.more(one) for one in copied]
-    return [[copies.target.encode(text, more) for text in e.targets] for e, more in zip(examples, numbers, strict=True)]
-
-
-class _Writer:
-    """The files of a store while they grow; each chunk of examples is appended and forgotten."""
-
-    def __init__(
-        self,
-        folder: Path,
-        notes: Notes,
-        name: str,
-        limits: tuple[int, int],
-        linked: _Linked | None,
-        copies: Copies | None,
-        only_copies: bool,
-    ) -> None:
-        self.folder, self.notes, self.name = folder, notes, name
-        self.limits, self.only_copies = limits, only_copies
-        self.parts: tuple[str, ...] = _PARTS if copies is None else (*_PARTS, _COPIES)
-        self.tag = os.urandom(8).hex()
-        self.rows = self.set_aside = self.bytes_written = 0
-        self.linked = linked
-        self.parts += () if linked is None else _LINKS
-        self.ends = {"source.ids": 0, "target.ids": 0, "text": 0, "links.ids": 0}
-        self.sums = {part: hashlib.sha256() for part in self.parts}
-        self.sizes = dict.fromkeys(self.parts, 0)
-        self.files: dict[str, BinaryIO] = {}
-
-    def path(self, part: str) -> Path:
-        return self.folder / f"{self.tag}.{part}"
-
-    def open(self, stack: ExitStack) -> None:
-        for part in self.parts:
-            self.files[part] = stack.enter_context(self.path(part).open("xb"))
-
-    def add(
-        self,
-        examples: Sequence[Example],
-        sources: list[list[int]],
-        targets: list[list[list[int]]],
-        copied: list[list[int]] | None = None,
-    ) -> None:
-        """Appends the rows of some examples; `copied`: what copying each source symbol means."""
-        kept_sources: list[list[int]] = []
-        kept_copies: list[list[int]] = []
-        kept_targets: list[list[int]] = []
-        texts: list[bytes] = []
-        lines: list[int] = []
-        links: list[list[int]] = []
-        for number, (example, source, several) in enumerate(zip(examples, sources, targets, strict=True)):
-            ids = None if copied is None else copied[number]
-            for text, target in zip(example.targets, several, strict=True):
-                if len(source) > self.limits[0] or len(target) > self.limits[1]:
-                    self._set_aside(example, len(source), len(target), _reason(len(source), self.limits[0]))
-                    continue
-                if ids is not None and self.only_copies and not set(target).issubset(ids):
-                    self._set_aside(example, len(source), len(target), _ONLY_COPIES)
-                    continue
-                kept_sources.append(source)
-                kept_copies += [] if ids is None else [ids]
-                kept_targets.append(target)
-                texts += (example.source.encode(), text.encode())
-                lines.append(example.line)
-                if self.linked is not None:
-                    links.append(self.linked.flat(example, source, target))
-        self._append_ids("source", kept_sources)
-        if copied is not None:
-            self._append(_COPIES, _closed(kept_copies).tobytes())
-        self._append_ids("target", kept_targets)
-        self._append("text", b"".join(texts))
-        self._append_ends("text", [len(text) for text in texts])
-        self._append("lines", np.asarray(lines, "<i8").tobytes())
-        if self.linked is not None:
-            self._append("links.ids", np.asarray([number for row in links for number in row], "<i4").tobytes())
-            self._append_ends("links.ids", [len(row) for row in links])
-        self.rows += len(lines)
-
-    def _set_aside(self, example: Example, source: int, target: int, reason: str) -> None:
-        self.set_aside += 1
-        why = f"\t{reason}" if reason == _ONLY_COPIES else ""
-        self._append("set_aside", f"{example.line}\t{source}\t{target}{why}\n".encode())
-        self.notes.add(reason, example.file or self.name, example.line)
-
-    def _append_ids(self, side: str, rows: list[list[int]]) -> None:
-        self._append(f"{side}.ids", _closed(rows).tobytes())
-        self._append_ends(f"{side}.ids", [len(row) + 1 for row in rows])
-
-    def _append_ends(self, part: str, lengths: list[int]) -> None:
-        ends = np.cumsum(np.asarray(lengths, "<i8")) + self.ends[part]
-        if len(ends):
-            self.ends[part] = int(ends[-1])
-        self._append(f"{part.removesuffix('.ids')}.ends", ends.astype("<i8").tobytes())
-
-    def _append(self, part: str, data: bytes) -> None:
-        self.files[part].write(data)
-        self.sums[part].update(data)
-        self.sizes[part] += len(data)
-        self.bytes_written += len(data)
-
-    def close(self) -> None:
-        for file in self.files.values():
-            file.flush()
-            os.fsync(file.fileno())
-
-    def commit(self, key: str, source_size: int, target_size: int) -> None:
-        """Makes this version the store, then removes what belongs to none."""
-        files = {part: {"size": self.sizes[part], "sha256": self.sums[part].hexdigest()} for part in self.parts}
-        about = {"format": _VERSION, "key": key, "tag": self.tag, "rows": self.rows, "files": files}
-        about |= {"set_aside": self.set_aside, "source_size": source_size, "target_size": target_size}
-        waiting = self.path("json")
-        write_file(DISK, waiting, dump_json(about))
-        DISK.sync_folder(self.folder)
-        waiting.replace(self.folder / _MANIFEST)
-        DISK.sync_folder(self.folder)
-        for path in self.folder.iterdir():
-            if _is_part(path.name) and not path.name.startswith(self.tag):
-                path.unlink(missing_ok=True)
-
-    def discard(self) -> None:
-        for part in (*self.parts, "json"):
-            with suppress(OSError):  # the reason to give up is the one to tell
-                self.path(part).unlink(missing_ok=True)
-
-
-@dataclass(frozen=True, slots=True)
-class _Linked:
-    """How the words of an example become symbols, for its links."""
-
-    source_codec: Codec
-    target_codec: Codec
-    alignment: str
-    name: str
-
-    def flat(self, example: Example, source: list[int], target: list[int]) -> list[int]:
-        """Target and source symbol of each link, one behind the other. Raises DataError naming file and line."""
-        where = f"{example.file or self.name}:{example.line}"
-        given = example.extras.get(self.alignment)
-        if given is None:
-            raise DataError(where, f'no alignment "{self.alignment}"', "links i-j of words, or an empty text for none")
-        words = self.source_codec.word_of(source), self.target_codec.word_of(target)
-        try:
-            pairs = symbol_links(parse_links(given), *words)
-        except ValueError as error:
-            raise DataError(where, str(error)) from error
-        return [number for pair in pairs for number in pair]
-
-
-def _closed(rows: list[list[int]]) -> npt.NDArray[Any]:
-    """Rows of symbols, one behind the other, each closed by `</s>`."""
-    return np.fromiter((symbol for row in rows for symbol in (*row, EOS)), "<i4")
-
-
-def _reason(source: int, limit: int) -> str:
-    """Why a too long pair with `source` symbols is set aside."""
-    return "source_too_long" if source > limit else "target_too_long"
-
-
-def _is_part(name: str) -> bool:
-    tag, _, part = name.partition(".")
-    return len(tag) == 16 and part in (*_PARTS, *_LINKS, _COPIES, "json")
-
-
-# ------------------------------------------------------------------ reading
+# ------------------------------------------------------------------ opening
 
 
 def open_store(folder: Path, key: str | None = None) -> Store:
@@ -381,24 +154,24 @@ def open_store(folder: Path, key: str | None = None) -> Store:
     Raises FolderError if there is none, if it is damaged, or if it was made for another `key` (other data, codecs or
     settings): write it again then.
     """
-    path = folder / _MANIFEST
+    path = folder / MANIFEST
     try:
         about = parse_json(path.read_bytes(), str(path))
     except OSError as error:
-        raise FolderError(str(folder), "no prepared data here", _MANIFEST, _AGAIN) from error
+        raise FolderError(str(folder), "no prepared data here", MANIFEST, _AGAIN) from error
     try:
         tag, rows, files = str(about["tag"]), int(about["rows"]), dict(about["files"])
-        parts = (*_PARTS, *(part for part in (*_LINKS, _COPIES) if part in files))
+        parts = (*PARTS, *(part for part in (*LINKS, COPIES) if part in files))
         sizes = {part: int(files[part]["size"]) for part in parts}
         numbers = [int(about[name]) for name in ("set_aside", "source_size", "target_size")]
         version, found = about["format"], str(about["key"])
     except (KeyError, TypeError, ValueError) as error:
         raise FolderError(str(path), "not the description of prepared data", todo=_AGAIN) from error
-    if version != _VERSION:
-        raise FolderError(str(path), f"format {version}", f"format {_VERSION}", _AGAIN)
+    if version != VERSION:
+        raise FolderError(str(path), f"format {version}", f"format {VERSION}", _AGAIN)
     if key is not None and found != key:
         raise FolderError(str(folder), "prepared from other data or settings", todo=_AGAIN)
-    if not _is_part(f"{tag}.text"):
+    if not is_part(f"{tag}.text"):
         raise FolderError(str(path), "not the description of prepared data", todo=_AGAIN)
     maps = {part: _map(folder / f"{tag}.{part}", size, part) for part, size in sizes.items()}
     if sum(sizes.values()) <= _VERIFY:
@@ -430,12 +203,12 @@ def _assemble(folder: Path, key: str, rows: int, maps: dict[str, npt.NDArray[Any
         lengths[side] = found.astype(np.int32)
     if len(maps["text.ends"]) != 2 * rows or len(maps["lines"]) != rows:
         raise FolderError(str(folder), "texts and rows do not fit together", todo=_AGAIN)
-    link_ids, link_ends = (maps.get(part) for part in _LINKS)
+    link_ids, link_ends = (maps.get(part) for part in LINKS)
     if link_ids is not None and link_ends is not None:
         ascending = len(link_ends) == rows and (np.diff(link_ends, prepend=0) >= 0).all()
         if not ascending or int(link_ends[-1]) != len(link_ids) or (np.asarray(link_ends) % 2).any():
             raise FolderError(str(folder), "links and rows do not fit together", todo=_AGAIN)
-    (set_aside, source_size, target_size), copy_ids = numbers, maps.get(_COPIES)
+    (set_aside, source_size, target_size), copy_ids = numbers, maps.get(COPIES)
     if copy_ids is not None and len(copy_ids) != len(maps["source.ids"]):
         raise FolderError(str(folder), "sources and what is copied of them do not fit together", todo=_AGAIN)
     return Store(
@@ -445,3 +218,13 @@ def _assemble(folder: Path, key: str, rows: int, maps: dict[str, npt.NDArray[Any
         maps["text"], maps["text.ends"], maps["lines"], maps["set_aside"],
         set_aside, source_size, target_size, link_ids, link_ends, copy_ids,
     )  # fmt: skip
+
+
+def is_part(name: str) -> bool:
+    tag, _, part = name.partition(".")
+    return len(tag) == 16 and part in (*PARTS, *LINKS, COPIES, "json")
+
+
+def too_long(source: int, limit: int) -> str:
+    """Why a too long pair with `source` symbols is set aside."""
+    return "source_too_long" if source > limit else "target_too_long"

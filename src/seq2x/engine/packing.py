@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seq2x.models import AnyModel
 from seq2x.models.encoder_decoder import EncoderDecoder
 from seq2x.models.transformer_decoder import TransformerDecoder
 from seq2x.models.transformer_encoder import TransformerEncoder
@@ -28,8 +29,10 @@ _T = TypeVar("_T")
 _ACTIVATIONS = {"relu": 0, "gelu": 1, "gated": 2}
 
 
-def suits(model: EncoderDecoder) -> str:
+def suits(model: AnyModel) -> str:
     """Why the native engine cannot run `model`, empty if it can."""
+    if not isinstance(model, EncoderDecoder):
+        return "it has decoders that write symbol by symbol only"
     encoder, decoder = model.encoder, model.decoder
     if not isinstance(encoder, TransformerEncoder) or not isinstance(decoder, TransformerDecoder):
         return "it has Transformers only"

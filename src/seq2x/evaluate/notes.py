@@ -9,7 +9,7 @@ from typing import Any
 from seq2x.predict import Predictor
 from seq2x.types import Example, Prediction
 
-__all__ = ["about_outputs", "cut_sources", "overlap", "searched", "unlearned", "unsearched"]
+__all__ = ["about_outputs", "cut_sources", "overlap", "scored_at_once", "searched", "unlearned", "unsearched"]
 
 
 def searched(predictor: Predictor, search: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -30,6 +30,13 @@ def unsearched(names: Iterable[str]) -> list[str]:
     """One sentence for each setting that changes nothing where outputs are given, each to be scored."""
     used = ("device", "threads", "batch_size", "invariant")
     return [f"{name} has no effect: every given output is scored" for name in sorted(names) if name not in used]
+
+
+def scored_at_once(predictor: Predictor) -> list[str]:
+    """A sentence where log p of an output is not that of how the run writes it."""
+    if predictor.task.about.shape.decoder != "mask_predict":
+        return []
+    return ["log p is that of a single pass: of the length, and of all symbols masked at once (refine_iterations = 1)"]
 
 
 def about_outputs(predictions: Sequence[Prediction]) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from seq2x.evaluate.inputs import Paths, Run, Runs, loaded, own_columns, pairs, parted, placed, reading, several
-from seq2x.evaluate.notes import cut_sources, overlap, unlearned, unsearched
+from seq2x.evaluate.notes import cut_sources, overlap, scored_at_once, unlearned, unsearched
 from seq2x.evaluate.predicted import Given, predicted
 from seq2x.predict import Predictor
 from seq2x.settings import Settings
@@ -57,7 +57,7 @@ def score(run: Run, path: Paths, *, ensemble: Runs = (), **settings: Any) -> Sco
         lines = predictor.task.score([example.source for example in examples], targets, size)
     symbols = [len(line.token_log_p) for line in lines]
     notes += [*cut_sources(sum(line.truncated for line in lines)), *unlearned(predictor, examples)]
-    notes += overlap(predictor, examples)
+    notes += [*overlap(predictor, examples), *scored_at_once(predictor)]
     total = math.fsum(line.log_p for line in lines)
     return Scores(lines, examples, total, sum(symbols), perplexity([line.log_p for line in lines], symbols), notes)
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
 from seq2x.nn.copying import CopyingOutput, Pointer, PointerGenerator
+from seq2x.nn.ctc import CtcOutput
 from seq2x.nn.embedding import Embedding
 from seq2x.nn.initial import SMALL
 from seq2x.nn.inputs import shift
+from seq2x.nn.lengths import LengthOutput
 from seq2x.nn.outputs import VocabularyOutput
 
 from .convolutional_decoder import ConvolutionalDecoder
 from .convolutional_encoder import START, ConvolutionalEncoder
 from .coupled_decoder import CoupledDecoder
+from .ctc import Ctc
 from .encoder_decoder import DecoderModule, EncoderDecoder, EncoderModule
+from .mask_predict import MaskPredict
 from .recurrent_decoder import RecurrentDecoder
 from .recurrent_encoder import RecurrentEncoder
 from .shape import MAX_PARAMETERS, ModelShape, parameters, shape_of
@@ -28,9 +32,12 @@ __all__ = [
     "DECODERS",
     "ENCODERS",
     "MAX_PARAMETERS",
+    "AnyModel",
+    "Ctc",
     "DecoderModule",
     "EncoderDecoder",
     "EncoderModule",
+    "MaskPredict",
     "ModelShape",
     "build",
     "expected_tensors",
@@ -53,10 +60,13 @@ DECODERS: Mapping[str, Callable[[ModelShape, Embedding], DecoderModule]] = {
     "rnn": RecurrentDecoder,
     "conv": ConvolutionalDecoder,
 }
-"""By kind; `decoder` "coupled" is another one for recurrent kinds."""
+"""By kind, of outputs that are written symbol by symbol; `decoder` "coupled" is another one for recurrent kinds."""
+
+AnyModel: TypeAlias = EncoderDecoder | MaskPredict | Ctc
+"""What `build` makes: each reads sources and scores targets, and each writes in its own way."""
 
 
-def build(shape: ModelShape) -> EncoderDecoder:
+def build(shape: ModelShape) -> AnyModel:
     """A model of this shape with fresh weights, drawn from torch's default generator.
 
     Matrices that are tied are one tensor with one name. Embeddings are scaled by sqrt(E): states of unit variance
@@ -67,7 +77,13 @@ def build(shape: ModelShape) -> EncoderDecoder:
     width, root = shape.embedding_width, math.sqrt(shape.embedding_width)
     scale, spread = {"transformer": (root, SMALL), "conv": (1.0, START * root)}.get(shape.kind, (root, 1.0))
     source = Embedding(shape.source_size, width, scale, None, spread)
+    if shape.decoder == "ctc":
+        return _ctc(shape, ENCODERS[shape.kind](shape, source))
     target = Embedding(shape.target_size, width, scale, source if shape.tied == "all" else None, spread)
+    if shape.decoder == "mask_predict":
+        output = VocabularyOutput(shape.width, shape.target_size, None if shape.tied == "none" else target)
+        length = LengthOutput(shape.width, shape.max_source_length + 1, shape.max_target_length + 1)
+        return MaskPredict(TransformerEncoder(shape, source), TransformerDecoder(shape, target), output, length)
     decoder = CoupledDecoder if shape.decoder == "coupled" else DECODERS[shape.kind]
     return EncoderDecoder(ENCODERS[shape.kind](shape, source), decoder(shape, target), _output(shape, target))
 
@@ -80,6 +96,12 @@ def _output(shape: ModelShape, target: Embedding) -> VocabularyOutput | CopyingO
     if shape.copy == "none":
         return vocabulary
     return PointerGenerator(vocabulary, target, shape.width, shape.memory_width)
+
+
+def _ctc(shape: ModelShape, encoder: EncoderModule) -> Ctc:
+    """An encoder with a symbol or nothing at each frame."""
+    output = CtcOutput(shape.memory_width, shape.width, shape.target_size, shape.ctc_upsample, shape.dropout)
+    return Ctc(encoder, output)
 
 
 def expected_tensors(shape: ModelShape) -> dict[str, tuple[int, ...]]:

@@ -43,7 +43,7 @@ class ConvolutionalEncoder(nn.Module):
         blocks = range(shape.encoder_layers)
         self.filters = nn.ModuleList(Normed(kernel * width, 2 * width, keep, gated=True) for _ in blocks)
         self.last = Normed(width, embedded)
-        self.gradient_share = 1.0 / (2 * shape.decoder_layers)
+        self.gradient_share = 1.0 if shape.decoder == "ctc" else 1.0 / (2 * shape.decoder_layers)
 
     def forward(self, source: Padded) -> Memory:
         """`source.values` `[B,S]`, of which `source.lengths` `[B]` count."""

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from seq2x.errors import FolderError, UsageError
-from seq2x.settings import Settings
+from seq2x.settings import AT_ONCE, Settings
+from seq2x.types import SPECIALS
 
 __all__ = ["LOSING", "MAX_PARAMETERS", "ModelShape", "parameters", "shape_of"]
 
@@ -24,6 +25,7 @@ JSON: TypeAlias = str | int | float | bool
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "kind": ("transformer", "gru", "lstm", "rnn", "conv"),
+    "decoder": ("standard", "coupled", "mask_predict", "ctc"),
     "norm": ("layer", "rms", "batch"),
     "norm_position": ("pre", "post"),
     "positions": ("sinusoidal", "learned", "rotary"),
@@ -36,7 +38,6 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "context_from": ("sum", "mean"),
     "context_join": ("concat", "sum", "gate"),
     "output_from": ("state", "all"),
-    "decoder": ("standard", "coupled"),
     "copy": ("none", "generator", "pointer"),
 }
 _RANGES: Mapping[str, tuple[int, int]] = {
@@ -49,6 +50,7 @@ _RANGES: Mapping[str, tuple[int, int]] = {
     "attention_window": (1, 1 << 16),
     "feedforward": (1, 1 << 24),
     "kernel_width": (2, 1 << 10),
+    "ctc_upsample": (1, 64),
     "source_size": (4, 1 << 24),
     "target_size": (4, 1 << 24),
     "max_source_length": (1, 1 << 24),
@@ -73,6 +75,7 @@ _LATER: Mapping[str, JSON] = {
     "decoder": "standard",
     "kernel_width": 3,
     "copy": "none",
+    "ctc_upsample": 1,
 }
 """What the first runs do not name, and what it was then."""
 
@@ -117,7 +120,8 @@ class ModelShape:
     attention_alpha: float = 0.0
     context_from: Literal["sum", "mean"] = "sum"
     context_join: Literal["concat", "sum", "gate"] = "concat"
-    decoder: Literal["standard", "coupled"] = "standard"
+    decoder: Literal["standard", "coupled", "mask_predict", "ctc"] = "standard"
+    ctc_upsample: int = 1
     kernel_width: int = 3
     copy: Literal["none", "generator", "pointer"] = "none"
     max_source_length: int = 512
@@ -126,12 +130,20 @@ class ModelShape:
     @property
     def attends(self) -> bool:
         """Whether the decoder has attention over its source."""
-        return self.kind in ("transformer", "conv") or self.copy == "pointer" or self.context == "attention"
+        found = self.kind in ("transformer", "conv") or self.copy == "pointer" or self.context == "attention"
+        return found and self.decoder != "ctc"
 
     @property
     def memory_width(self) -> int:
         """M, the width of the encoder's states."""
+        if self.kind == "conv":
+            return self.embedding_width
         return self.width * (2 if self.kind in ("gru", "lstm", "rnn") and self.bidirectional else 1)
+
+    @property
+    def layers(self) -> int:
+        """How many layers the encoder and the decoder have together."""
+        return self.encoder_layers + (0 if self.decoder == "ctc" else self.decoder_layers)
 
     def context_uses(self) -> frozenset[str]:
         """Where a recurrent decoder takes its context: some of "state", "first", "every"."""
@@ -228,11 +240,7 @@ def _conflicts(shape: ModelShape) -> Iterator[_Problem]:
         )
     if shape.kind == "conv" and shape.positions == "rotary":
         yield _Problem("positions", '"rotary"', "sinusoidal or learned: convolutions have no self-attention to rotate")
-    if shape.decoder == "coupled":
-        if shape.kind in ("transformer", "conv"):
-            yield _Problem("decoder", f'"coupled" with kind "{shape.kind}"', "gru, lstm or rnn: it is two such cells")
-        elif shape.decoder_layers != 1:
-            yield _Problem("decoder_layers", f"{shape.decoder_layers}", "1: a coupled decoder is two cells, one layer")
+    yield from _conflicts_of_decoder(shape)
     if shape.copy == "generator" and not shape.attends:
         found = f'"generator" with context "{shape.context}", which has no attention to copy by'
         yield _Problem("copy", found, "context = attention, or copy = pointer")
@@ -240,6 +248,21 @@ def _conflicts(shape: ModelShape) -> Iterator[_Problem]:
         yield _Problem(
             "tied", f'"all" with {shape.source_size} source and {shape.target_size} target symbols', "one vocabulary"
         )
+
+
+def _conflicts_of_decoder(shape: ModelShape) -> Iterator[_Problem]:
+    if shape.decoder == "coupled":
+        if shape.kind in ("transformer", "conv"):
+            yield _Problem("decoder", f'"coupled" with kind "{shape.kind}"', "gru, lstm or rnn: it is two such cells")
+        elif shape.decoder_layers != 1:
+            yield _Problem("decoder_layers", f"{shape.decoder_layers}", "1: a coupled decoder is two cells, one layer")
+    if shape.decoder == "mask_predict" and shape.kind != "transformer":
+        yield _Problem("decoder", f'"mask_predict" with kind "{shape.kind}"', "transformer: others write in order")
+    if shape.decoder == "ctc" and shape.tied != "none":
+        yield _Problem("tied", f'"{shape.tied}" with decoder "ctc"', "none: there are no target embeddings")
+    if shape.decoder in AT_ONCE and shape.copy != "none":
+        found = f'"{shape.copy}" with decoder "{shape.decoder}"'
+        yield _Problem("copy", found, "none: what writes all symbols at once has no place to copy from")
 
 
 def _conflicts_of_attention(shape: ModelShape) -> Iterator[_Problem]:
@@ -271,7 +294,7 @@ def shape_of(settings: Settings, source_size: int, target_size: int, joint: bool
         raise UsageError("tied", '"all" with two vocabularies', todo="set joint_vocab = true, or tied = target")
     tied = settings.tied
     if tied == "auto":
-        tied = "none" if embedding_width != width else "all" if joint else "target"
+        tied = "none" if embedding_width != width or settings.decoder == "ctc" else "all" if joint else "target"
     layers = settings.layers or 3
     above = 1 if settings.decoder == "coupled" else layers
     shape = ModelShape(
@@ -309,6 +332,7 @@ def shape_of(settings: Settings, source_size: int, target_size: int, joint: bool
         decoder=settings.decoder,
         kernel_width=settings.kernel_width,
         copy=settings.copy,
+        ctc_upsample=settings.ctc_upsample,
         max_source_length=settings.max_source_length,
         max_target_length=settings.max_target_length,
     )
@@ -323,18 +347,25 @@ def parameters(shape: ModelShape) -> int:
     Pure arithmetic, so that a size can be refused before anything is allocated.
     """
     embeddings = shape.source_size * shape.embedding_width
+    bodies = {"transformer": _transformer_parameters, "conv": _convolutional_parameters}
+    encoder, decoder = bodies.get(shape.kind, _recurrent_parameters)(shape)
+    if shape.decoder == "ctc":
+        split = shape.ctc_upsample * shape.width * (shape.memory_width + 1)
+        return embeddings + encoder + split + (shape.target_size - len(SPECIALS) + 1) * (shape.width + 1)
     if shape.tied != "all":
         embeddings += shape.target_size * shape.embedding_width
     output = shape.target_size + (shape.target_size * shape.width if shape.tied == "none" else 0)
+    if shape.decoder == "mask_predict":
+        output += (shape.max_source_length + shape.max_target_length + 2) * (shape.width + 1)
     if shape.copy == "generator":
         output += shape.memory_width + shape.width + shape.embedding_width + 1
     elif shape.copy == "pointer":
         output = shape.width * (shape.width + shape.memory_width + 2)
-    bodies = {"transformer": _transformer_parameters, "conv": _convolutional_parameters}
-    return embeddings + output + bodies.get(shape.kind, _recurrent_parameters)(shape)
+    return embeddings + encoder + decoder + output
 
 
-def _transformer_parameters(shape: ModelShape) -> int:
+def _transformer_parameters(shape: ModelShape) -> tuple[int, int]:
+    """Of the encoder and of the decoder."""
     width, inner = shape.width, shape.feedforward
     attention = 4 * width * (width + 1)
     gates = 2 if shape.activation == "gated" else 1
@@ -342,12 +373,15 @@ def _transformer_parameters(shape: ModelShape) -> int:
     norm = width if shape.norm == "rms" else 2 * width
     encoder = shape.encoder_layers * (attention + feedforward + 2 * norm)
     decoder = shape.decoder_layers * (2 * attention + feedforward + 3 * norm)
-    final = 2 * norm if shape.norm_position == "pre" else 0
-    tables = shape.max_source_length + shape.max_target_length + 2 if shape.positions == "learned" else 0
-    return encoder + decoder + final + tables * width
+    final = norm if shape.norm_position == "pre" else 0
+    learned = width if shape.positions == "learned" else 0
+    sides = (encoder, shape.max_source_length), (decoder, shape.max_target_length)
+    of_encoder, of_decoder = (layers + final + learned * (most + 1) for layers, most in sides)
+    return of_encoder, of_decoder
 
 
-def _convolutional_parameters(shape: ModelShape) -> int:
+def _convolutional_parameters(shape: ModelShape) -> tuple[int, int]:
+    """Of the encoder and of the decoder."""
     width, embedded = shape.width, shape.embedding_width
 
     def normed(inputs: int, outputs: int) -> int:
@@ -357,11 +391,12 @@ def _convolutional_parameters(shape: ModelShape) -> int:
     encoder = first + shape.encoder_layers * block + normed(width, embedded)
     attention = normed(width, embedded) + normed(embedded, width)
     decoder = first + shape.decoder_layers * (block + attention) + normed(width, width)
-    tables = shape.max_source_length + shape.max_target_length + 2 if shape.positions == "learned" else 0
-    return encoder + decoder + tables * embedded
+    learned = embedded if shape.positions == "learned" else 0
+    return encoder + learned * (shape.max_source_length + 1), decoder + learned * (shape.max_target_length + 1)
 
 
-def _recurrent_parameters(shape: ModelShape) -> int:
+def _recurrent_parameters(shape: ModelShape) -> tuple[int, int]:
+    """Of the encoder and of the decoder."""
     width, gates = shape.width, {"rnn": 1, "gru": 3, "lstm": 4}[shape.kind]
     directions = 2 if shape.bidirectional else 1
 
@@ -383,4 +418,4 @@ def _recurrent_parameters(shape: ModelShape) -> int:
     if shape.attention_alpha:
         attention += width * (shape.max_source_length + 1)
     readout = width * (width + shape.embedding_width + directions * width + 1)
-    return encoder + decoder + bridges + attention + readout
+    return encoder, decoder + bridges + attention + readout

@@ -74,12 +74,14 @@ class TransformerDecoder(nn.Module):
 
     The attention it shows is the mean over the heads of its last layer. A pointer-generator copies by the first of
     these heads, and that is what is shown: one head can be sharp while the others look elsewhere, their mean only where
-    all of them agree.
+    all of them agree. Not `causal` (decoder = mask_predict), every position sees all of its sequence, and there is no
+    step.
     """
 
     def __init__(self, shape: ModelShape, embedding: Embedding) -> None:
         super().__init__()
         self.heads, self.head_width = shape.heads, shape.width // shape.heads
+        self.causal = shape.decoder != "mask_predict"
         self.embedding, self.dropout = embedding, Dropout(shape.dropout)
         self.positions, rotary = positions(shape, shape.max_target_length, "target")
         layers = range(1, shape.decoder_layers + 1)
@@ -91,8 +93,9 @@ class TransformerDecoder(nn.Module):
     def forward(self, memory: Memory, inputs: Tensor, want: Want = NOTHING) -> tuple[Tensor, Tensor | None]:
         """`inputs` `[N,T]` -> (hidden `[N,T,D]`, attention `[N,T,S]` if wanted); N = B*K rows, B memories."""
         remembered, mask = self._remember(memory)
-        # Attention looks back only, so padding could touch no real position, were it not for 0 * NaN.
+        # Where attention looks back only, padding could touch no real position, were it not for 0 * NaN.
         valid = inputs != PAD
+        within = None if self.causal else key_mask(valid)
         x: Tensor = self.embedding(inputs, valid)
         if self.positions is not None:
             x = self.positions(x)
@@ -100,7 +103,7 @@ class TransformerDecoder(nn.Module):
         weights = None
         for depth, layer in enumerate(self.layers):
             wanted = "attention" in want and depth == len(self.layers) - 1
-            x, weights = layer(x, valid, remembered[depth], mask, wanted)
+            x, weights = layer(x, valid, remembered[depth], mask, wanted, within)
         return x if self.norm is None else self.norm(x, valid), weights
 
     @torch.no_grad()
@@ -136,8 +139,15 @@ class TransformerDecoder(nn.Module):
         after = dataclasses.replace(state, cache=cache, ancestry=ancestry, consumed=position + 1)
         return x.squeeze(1), None if weights is None else weights.squeeze(1), after
 
+    def remember(self, memory: Memory) -> Memory:
+        """`memory` with what every layer looks at among its parts: computed once, however often it is looked at."""
+        return dataclasses.replace(memory, parts={**memory.parts, "remembered": self._remember(memory)})
+
     def _remember(self, memory: Memory) -> tuple[list[tuple[Tensor, Tensor]], Tensor | None]:
         """Keys and values of every layer over `memory`, and the mask of its padding."""
+        if (found := memory.parts.get("remembered")) is not None:
+            both: tuple[list[tuple[Tensor, Tensor]], Tensor | None] = found
+            return both
         remembered = [cast(DecoderLayer, layer).cross.remember(memory.states) for layer in self.layers]
         return remembered, key_mask(valid_positions(memory.lengths, memory.states.shape[1], memory.states.device))
 

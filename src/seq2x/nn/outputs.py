@@ -141,6 +141,24 @@ class VocabularyAnswer:
         values, ids = arrays.top(log_p if forbid is None else arrays.without(log_p, forbid, own=True), c)
         return values, ids
 
+    def best(self, forbid: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The best symbol of every row, ties by the lower id: (log p, ids), both `[...]`; in chunks.
+
+        `forbid` `[F]`: symbols that no row chooses. Prefer it to `top` for all positions of many outputs at once.
+        """
+        rows = self._rows()
+        values, ids = rows.new_empty(len(rows)), rows.new_empty(len(rows), dtype=torch.int64)
+        step = _chunk_rows(self.weight)
+        for low in range(0, len(rows), step):
+            part = slice(low, low + step)
+            logits = affine(rows[part], self.weight, self.bias)
+            normaliser = torch.logsumexp(logits, -1)
+            if forbid is not None:
+                logits.index_fill_(1, forbid, -torch.inf)
+            highest, where = arrays.top(logits, 1)
+            values[part], ids[part] = highest.squeeze(1) - normaliser, where.squeeze(1)
+        return values.view(self.hidden.shape[:-1]), ids.view(self.hidden.shape[:-1])
+
     def sample(
         self,
         uniform: Tensor,

@@ -85,7 +85,7 @@ class EncoderLayer(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Causal self-attention, attention over a memory, then feed-forward; `depth` counts layers from 1.
+    """Self-attention, attention over a memory, then feed-forward; `depth` counts layers from 1.
 
     The three sub-layers are spelled out once, in `_sublayers`; training and decoding differ in what self-attention
     looks at: the whole sequence under a causal mask, or the keys and values kept from earlier steps.
@@ -106,13 +106,15 @@ class DecoderLayer(nn.Module):
         memory: tuple[Tensor, Tensor],
         mask: Tensor | None,
         want_weights: bool = False,
+        within: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """`x` `[N, T, D]`, all positions at once; `memory`: what `cross.remember` gave of B sentences, N = B * K.
 
-        Returns (`[N, T, D]`, the weights over the memory `[N, T, S]` if wanted).
+        `within` `[N, 1, 1, T]`: the positions that every other may look at; None: each looks back only. Returns
+        (`[N, T, D]`, the weights over the memory `[N, T, S]` if wanted).
         """
         y = self.attention_norm(x, valid) if self.pre else x
-        x = x + self.dropout(self.attention(y, causal=True))
+        x = x + self.dropout(self.attention(y, within, causal=within is None))
         if not self.pre:
             x = self.attention_norm(x, valid)
         return self._look_and_think(x, valid, memory, mask, want_weights)

@@ -68,6 +68,9 @@ _SAME = {
     "likelihood_weight": "ml_weight mle_weight rl_lambda",
     "coverage_loss": "lambda_coverage coverage_loss_weight",
     "alignment_loss": "guided_alignment guided_alignment_cost guided_alignment_weight lambda_align alignment_lambda",
+    "refine_iterations": "decoding_iterations iter_decode_max_iter max_iter iterations",
+    "length_beam": "length_beam_size iter_decode_with_beam",
+    "ctc_upsample": "src_upsample_scale upsample_scale src_upsample",
     "guided_attention": "guided_attention_loss guided_attn_loss use_guided_attn_loss",
     "kernel_width": "cnn_kernel_width kernel_size conv_kernel_size cnn_kernel_size kernel_sizes filter_width",
     "norm_position": "layer_norm normalize_before pre_norm",
@@ -163,6 +166,7 @@ _TOLD = {
     "rerank": "is not a setting: predict, evaluate and seq2x.load take it: another run, --rerank RUN",
     "rescore": "is --rerank RUN of predict and evaluate here, seq2x.load(run, rerank=...) in Python",
     "normalization": 'is loss_per = "token" or "sequence" here',
+    "ctc_weight": 'has no setting: decoder = "ctc" is trained by it alone, all others without it',
 }
 
 _VALUES = {
@@ -195,6 +199,10 @@ _VALUES = {
     ("copy", "pointer_generator"): 'is "generator" here',
     ("copy", "pointer-generator"): 'is "generator" here',
     ("copy", "true"): 'is "generator" or "pointer" here',
+    ("decoder", "cmlm"): 'is "mask_predict" here',
+    ("decoder", "nat"): 'is "mask_predict" here, with refine_iterations = 1 in one pass',
+    ("model", "cmlm"): 'is model = "transformer" with decoder = "mask_predict" here',
+    ("model", "ctc"): 'is decoder = "ctc" here, with any model',
     ("units", "character"): 'is "char" here',
     ("units", "spm"): 'is "unigram" or "bpe" here: both are learned on raw text',
     ("units", "sentencepiece"): 'is "unigram" or "bpe" here: both are learned on raw text',

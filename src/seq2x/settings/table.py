@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from annotated_types import Ge, Gt, Le, Lt
 
-__all__ = ["ALLOWABLE", "Allowable", "Settings", "several"]
+__all__ = ["ALLOWABLE", "AT_ONCE", "Allowable", "Settings", "several"]
 
 _Count = Annotated[int, Ge(1), Le(2**31)]
 _Zero = Annotated[int, Ge(0), Le(2**31)]
@@ -30,6 +30,9 @@ Metric = Literal[
     "exact_match", "cer", "wer", "per", "word_errors",
 ]  # fmt: skip
 """The rows of `seq2x.metrics.METRICS`."""
+
+AT_ONCE = ("mask_predict", "ctc")
+"""Values of `decoder` with which no output is written symbol by symbol."""
 
 _T = TypeVar("_T", bound=str)
 
@@ -170,10 +173,16 @@ class Settings:
     output_from: Literal["state", "all"] = _setting(
         "all", "model", "the recurrent output sees: the state alone, or state, previous symbol and context"
     )
-    decoder: Literal["standard", "coupled"] = _setting(
-        "standard", "model", "recurrent: one stack of layers, or two cells, the second of which reads what was said"
-    )
     input_feeding: bool = _setting(False, "model", "the last attention vector joins the next input (Luong et al. 2015)")
+    decoder: Literal["standard", "coupled", "mask_predict", "ctc"] = _setting(
+        "standard",
+        "model",
+        "how outputs are written: symbol by symbol (coupled: by two recurrent cells, the second reads what was said); "
+        "all at once and the least certain again; or at the source's places",
+    )
+    ctc_upsample: Annotated[int, Ge(1), Le(64)] = _setting(
+        1, "model", "ctc: places for a symbol that each source symbol gives, for outputs longer than their sources"
+    )
 
     copy: Literal["none", "generator", "pointer"] = _setting(
         "none",
@@ -291,6 +300,12 @@ class Settings:
     )
     eos_gamma: Annotated[float, Ge(0.0), Le(100.0)] = _setting(
         0.0, "search", "weight of the end-of-sentence term |X|/|Y|", harmless=True
+    )
+    refine_iterations: Annotated[int, Ge(1), Le(1000)] = _setting(
+        10, "search", "mask_predict: how often symbols are filled in; 1: all at once, 4: fast", harmless=True
+    )
+    length_beam: Annotated[int, Ge(1), Le(1000)] = _setting(
+        5, "search", "mask_predict: lengths tried per sentence; the best output counts", harmless=True
     )
     min_length: _Zero = _setting(
         0,

@@ -94,7 +94,7 @@ class About:
             raise FolderError(place, f"length_ratio {ratio}", f"a number above 0, at most {_MOST_RATIO:g}")
         if direction not in _DIRECTIONS:
             raise FolderError(place, f"direction {direction!r}", " or ".join(_DIRECTIONS), "copy the run folder anew")
-        _check_search(search, place)
+        _check_search(search, shape, place)
         return cls(
             shape=shape, metric=metric, references=references, search=search, length_ratio=ratio, direction=direction
         )
@@ -111,7 +111,7 @@ def _search_of(settings: Settings) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in used if getattr(settings, name) != getattr(default, name)}
 
 
-def _check_search(search: Mapping[str, Any], where: str) -> None:
+def _check_search(search: Mapping[str, Any], shape: ModelShape, where: str) -> None:
     rooms = {item.name: item.metadata["room"] for item in fields(Settings)}
     wrong = [name for name in search if rooms.get(name) not in ("search", "data")]
     if wrong:
@@ -119,6 +119,6 @@ def _check_search(search: Mapping[str, Any], where: str) -> None:
             where, f"unknown search settings {', '.join(map(str, wrong[:10]))}", "", "copy the run folder anew"
         )
     try:
-        resolve(search, where)
+        resolve({**search, "model": shape.kind, "decoder": shape.decoder}, where)
     except Seq2xError as error:
         raise FolderError(where, error.found, error.expected, "copy the run folder anew") from error

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
 from seq2x.codecs.text import TextCodec
-from seq2x.engine import Engine
+from seq2x.engine import AnyEngine, Engine
 from seq2x.errors import Seq2xError, UsageError
-from seq2x.search import Ensemble, Guide, Rules, Sampling, in_a_loop, limits, sample, search
-from seq2x.settings import Settings
+from seq2x.search import (
+    Ensemble,
+    Guide,
+    Refinement,
+    Rules,
+    Sampling,
+    in_a_loop,
+    limits,
+    refine,
+    sample,
+    search,
+    spell,
+)
+from seq2x.settings import AT_ONCE, Settings
 from seq2x.tasks.constraining import Demand, Demands
 from seq2x.tasks.reading import Source, copy_ids, padded
 from seq2x.tasks.risk import draws, least_risk
-from seq2x.types import Alternative, Decoder, Hypotheses, Prediction, Want
+from seq2x.types import Alternative, Decoder, Emitter, Hypotheses, Prediction, Refiner, Want
 
 if TYPE_CHECKING:
     from seq2x.tasks.generate import Generate
@@ -41,7 +53,7 @@ class Request(NamedTuple):
 
 def decode(
     members: Sequence[Generate],
-    engines: Sequence[Engine],
+    engines: Sequence[AnyEngine],
     batch: Sequence[Request],
     settings: Settings,
     want: Want,
@@ -50,10 +62,15 @@ def decode(
     """The outputs of `members`, which decide together, each with its engine, for a batch that is searched at once.
 
     Where no output is as `demands` want it, there is none, and it says why. Raises `UsageError` for a prefix that does
-    not fit the limit, `DivergedError` for numbers that are none; both name the input by its place in the call.
+    not fit the limit, or for any where outputs are not written from the left, `DivergedError` for numbers that are
+    none; all name the input by its place in the call.
     """
-    most = _limits(members, batch, settings)
+    most, kind = _limits(members, batch, settings), members[0].about.shape.decoder
     for request, limit in zip(batch, most.tolist(), strict=True):
+        if request.prefix and kind in AT_ONCE:
+            asked = f'a prefix for a run with decoder = "{kind}"'
+            todo = 'leave it out, or train decoder = "standard", which writes from the left'
+            raise UsageError(_place(request), asked, "none: it writes all symbols at once", todo, row=request.row)
         if len(request.prefix) > limit:
             long = f"a prefix of {len(request.prefix):,} symbols"
             raise UsageError(_place(request), long, f"at most the limit of {limit:,}", row=request.row)
@@ -70,7 +87,7 @@ def decode(
 
 def _searched(
     members: Sequence[Generate],
-    engines: Sequence[Engine],
+    engines: Sequence[AnyEngine],
     batch: Sequence[Request],
     most: np.ndarray[Any, Any],
     settings: Settings,
@@ -83,6 +100,10 @@ def _searched(
     guide: Guide | None = demands.guide([one.demand for one in batch], [one.text for one in batch])
     decoder, memory = _together(members, engines, [request.source for request in batch])
     try:
+        if isinstance(decoder, Refiner):  # neither takes a guide: see `Generate.constrain`
+            return refine(decoder, memory, most, _refinement(settings, demands.forbidden), want)
+        if isinstance(decoder, Emitter):
+            return spell(decoder, memory, most, _rules(settings, demands.forbidden))
         if settings.sample or draws(settings):
             keys = np.array([request.source.key for request in batch], np.int64)
             sampling = _sampling(settings, demands.forbidden)
@@ -95,9 +116,16 @@ def _searched(
 
 
 def most_symbols(members: Iterable[Generate]) -> int | None:
-    """How many symbols, `</s>` counted, an output of `members` together may have: learned positions end somewhere."""
-    shapes = [member.about.shape for member in members]
-    return min((shape.max_target_length + 1 for shape in shapes if shape.positions == "learned"), default=None)
+    """How many symbols, `</s>` counted, an output of `members` together may have: learned positions and learned lengths
+    end somewhere.
+    """
+    bounds = [
+        member.about.shape.max_target_length + 1
+        for member in members
+        if (shape := member.about.shape).decoder == "mask_predict"
+        or (shape.positions == "learned" and shape.decoder != "ctc")
+    ]
+    return min(bounds, default=None)
 
 
 def _place(request: Request) -> str:
@@ -130,13 +158,16 @@ def _limits(
     )
 
 
-def _together(members: Sequence[Generate], engines: Sequence[Engine], sources: Sequence[Source]) -> tuple[Decoder, Any]:
-    """The decoder that search drives, and its memory: one model alone, or all as one, each with its own symbols."""
+def _together(members: Sequence[Generate], engines: Sequence[AnyEngine], sources: Sequence[Source]) -> tuple[Any, Any]:
+    """What a search drives, and its memory: one model alone, or all as one, each with its own symbols."""
     memories = []
     for number, (member, engine) in enumerate(zip(members, engines, strict=True)):
         symbols = padded([source.ids[number] for source in sources], member.device)
-        memories.append(engine.encode(symbols, copy_ids(sources, member.device)))
-    return (engines[0], memories[0]) if len(members) == 1 else (Ensemble(engines), memories)
+        copies = copy_ids(sources, member.device)
+        memories.append(engine.encode(symbols) if copies is None else cast(Engine, engine).encode(symbols, copies))
+    if len(members) == 1:
+        return engines[0], memories[0]
+    return Ensemble(cast(Sequence[Decoder], engines)), memories  # see `Generate.with_team`: all of them step
 
 
 def _sampling(settings: Settings, forbidden: tuple[int, ...]) -> Sampling:
@@ -150,6 +181,17 @@ def _sampling(settings: Settings, forbidden: tuple[int, ...]) -> Sampling:
         no_repeat_ngram_size=settings.no_repeat_ngram_size,
         forbidden=forbidden,
         loops=settings.loops,
+    )
+
+
+def _refinement(settings: Settings, forbidden: tuple[int, ...]) -> Refinement:
+    """With more than one output wanted, those of all lengths: some may turn out to be the same text."""
+    return Refinement(
+        iterations=settings.refine_iterations,
+        lengths=settings.length_beam,
+        n_best=settings.length_beam if settings.n_best > 1 or settings.mbr else 1,
+        min_length=settings.min_length,
+        forbidden=forbidden,
     )
 
 

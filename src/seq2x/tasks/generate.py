@@ -18,16 +18,16 @@ from seq2x.codecs.copying import Copies
 from seq2x.codecs.text import TextCodec
 from seq2x.engine import Chosen
 from seq2x.errors import DataError, FolderError, Seq2xError, UsageError
-from seq2x.models import EncoderDecoder, build
+from seq2x.models import AnyModel, build
 from seq2x.saved import Saved
-from seq2x.settings import Settings
+from seq2x.settings import AT_ONCE, Settings
 from seq2x.tasks.about import MODEL_FILE, TASK_FILE, About
 from seq2x.tasks.alignments import Links, links, require_attention
 from seq2x.tasks.constraining import FREE, Constraint, Demands, GuideMaker, constraint, phrase_symbols
 from seq2x.tasks.decoding import Request, decode, most_symbols
 from seq2x.tasks.reading import Source, padded, read
 from seq2x.tasks.risk import draws
-from seq2x.tasks.scoring import Given, TargetScore, require_scorable, score_batch
+from seq2x.tasks.scoring import Given, TargetScore, require_scorable, score_batch, unscorable
 from seq2x.tasks.weights import fill, own_tensors, pack, verify
 from seq2x.tasks.wishes import forbidden_symbols, prefix_symbols
 from seq2x.tasks.workers import halving, in_order
@@ -51,7 +51,7 @@ class Generate:
         self,
         source_codec: TextCodec,
         target_codec: TextCodec,
-        model: EncoderDecoder,
+        model: AnyModel,
         about: About,
         team: Sequence[Generate] = (),
     ) -> None:
@@ -66,7 +66,11 @@ class Generate:
         return next(self.model.parameters()).device
 
     def with_team(self, others: Sequence[Generate]) -> Generate:
-        """This model and `others` as an ensemble."""
+        """This model and `others` as an ensemble. Raises `UsageError` where one of them writes all symbols at once."""
+        kinds = [member.about.shape.decoder for member in (self, *others)]
+        if others and (kind := next((kind for kind in kinds if kind in AT_ONCE), "")):
+            found = f'a run with decoder = "{kind}", which writes all symbols at once'
+            raise UsageError("ensemble", found, "runs that decide on one symbol after another", "leave it out")
         return Generate(self.source_codec, self.target_codec, self.model, self.about, others)
 
     @property
@@ -106,7 +110,7 @@ class Generate:
         """
         results = [Prediction("", stopped="empty")] * len(texts)
         if any(requires):
-            self._require_vocabulary()
+            self._require_guidable()
         demands = Demands(self.target_codec, constraint, forbidden, settings.min_length)
         requests = self._requests(texts, prefixes, requires, demands)
         requests.sort(key=lambda request: -request.source.length)
@@ -156,6 +160,11 @@ class Generate:
             results[item.row] = result
         return results
 
+    def can_score(self, source: str, target: str) -> bool:
+        """Whether `score` has an answer for this pair."""
+        seen = read(self.members, source)
+        return unscorable(self.members, Given(0, seen, [*self._written(seen, target), EOS])) is None
+
     def symbols(self, source: str, target: str) -> tuple[list[int], int]:
         """(the symbols of `target` as an output for `source`; how many symbols such outputs have to choose from)."""
         seen = read(self.members, source)
@@ -170,13 +179,13 @@ class Generate:
     ) -> Constraint:
         """What every output has to be, for `predict`: see `seq2x.tasks.constraining.constraint`."""
         if (pattern, allow, guide) != (None, None, None):
-            self._require_vocabulary()
+            self._require_guidable()
         return constraint(self.target_codec, pattern, allow, guide)
 
     def require(self, phrases: Iterable[str]) -> None:
         """`UsageError` for a phrase that no output can hold."""
         for phrase in phrases:
-            self._require_vocabulary()
+            self._require_guidable()
             phrase_symbols(self.target_codec, phrase)
 
     def align(self, text: str, prediction: Prediction) -> Links:
@@ -200,6 +209,8 @@ class Generate:
         if most is None:
             return []
         end = f"this model has learned {most:,} positions, and its outputs end there (positions = learned)"
+        if self.about.shape.decoder == "mask_predict":
+            end = f"this model has learned {most:,} lengths, and its outputs end there (max_target_length)"
         wanted = {"min_length": settings.min_length + 1, "max_length": settings.max_length or 0}
         return [f"{name} = {getattr(settings, name):,}: {end}" for name, least in wanted.items() if least > most]
 
@@ -247,7 +258,7 @@ class Generate:
             if codec.size != size:
                 raise FolderError(where, f"the {side} codec has {codec.size} symbols", f"{size}, as {MODEL_FILE} says")
         arrays = saved.tensors(WEIGHTS_FILE)
-        layers = about.shape.encoder_layers + about.shape.decoder_layers
+        layers = about.shape.layers
         if layers > len(arrays):  # said at once: building thousands of layers takes a while even without memory
             raise FolderError(saved.where(WEIGHTS_FILE), f"{len(arrays)} tensors for {layers} layers", "more")
         with torch.device("meta"):  # shapes without memory: what a damaged file claims is not allocated
@@ -259,9 +270,14 @@ class Generate:
 
     # -------------------------------------------------------------- within
 
-    def _require_vocabulary(self) -> None:
-        """`UsageError` where outputs may hold symbols that no vocabulary has: an automaton knows only those it has."""
+    def _require_guidable(self) -> None:
+        """`UsageError` where no automaton can guide a search: outputs may hold symbols that no vocabulary has, or are
+        not written from the left.
+        """
         for member in self.members:
+            if (kind := member.about.shape.decoder) in AT_ONCE:
+                found = f'this run writes all symbols at once (decoder = "{kind}"): no symbol knows of those before it'
+                raise UsageError("constraint", found, "a run that writes from the left; --forbid works with any")
             if member.about.shape.copy != "none":
                 found = f'this run copies (copy = "{member.about.shape.copy}"), and what is copied no constraint knows'
                 raise UsageError("constraint", found, "a run without copying, or outputs without constraints")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from seq2x.data.frames import needed
 from seq2x.errors import DataError, DivergedError
 from seq2x.tasks.decoding import most_symbols
 from seq2x.tasks.reading import Source, copy_ids, padded
@@ -17,7 +18,7 @@ from seq2x.types import EOS, Batch
 if TYPE_CHECKING:
     from seq2x.tasks.generate import Generate
 
-__all__ = ["Given", "TargetScore", "require_scorable", "score_batch"]
+__all__ = ["Given", "TargetScore", "require_scorable", "score_batch", "unscorable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +49,46 @@ class Given(NamedTuple):
 
 
 def require_scorable(members: Sequence[Generate], items: Sequence[Given]) -> None:
-    """`DataError` for the first target longer than `members` can score (learned positions end somewhere), or that
-    pointers alone would have to write though the source does not hold it; its `row` is the item's.
-    """
-    most, only = most_symbols(members), all(member.about.shape.copy == "pointer" for member in members)
+    """`DataError` for the first target that `members` cannot score (see `unscorable`); its `row` is the item's."""
     for item in items:
-        copied = item.source.copied
-        missing = {*item.target}.difference(copied.ids) if only and copied is not None else set()
-        if missing and not item.source.blank:
-            shown = members[0].target_codec.tokens([min(missing)], item.source.extra)[0]
-            found = f'a target with "{shown[:80]}", which the source does not hold'
-            expected = "what the source holds: a pointer can write nothing else"
-            raise DataError(f"pair {item.row + 1:,}", found, expected, "leave it out", item.row)
-        if most is not None and len(item.target) > most:
-            found = f"a target of {len(item.target):,} symbols, </s> included"
-            expected = f"at most {most:,}: this model has learned no further positions"
-            raise DataError(f"pair {item.row + 1:,}", found, expected, "leave it out, or cut it", item.row)
+        if problem := unscorable(members, item):
+            raise problem
+
+
+def unscorable(members: Sequence[Generate], item: Given) -> DataError | None:
+    """Why `members` cannot score a target, if they cannot: it is longer than learned positions or lengths reach, has a
+    symbol that a pointer does not find in the source, does not fit into the source (ctc), or has no end (mask_predict,
+    which says how long it is).
+    """
+    shape, target = members[0].about.shape, item.target
+    place, ended = f"pair {item.row + 1:,}", target[-1:] == [EOS]
+    if missing := _not_held(members, item):
+        shown = members[0].target_codec.tokens([min(missing)], item.source.extra)[0]
+        found = f'a target with "{shown[:80]}", which the source does not hold'
+        expected = "what the source holds: a pointer can write nothing else"
+        return DataError(place, found, expected, "leave it out", item.row)
+    if target and not ended and shape.decoder == "mask_predict":
+        found = "an output that was cut: it has no end"
+        return DataError(place, found, "a whole one: this model says first how long it is", "leave it out", item.row)
+    if shape.decoder == "ctc":
+        room, wanted = shape.ctc_upsample * item.source.length, needed(target[:-1] if ended else target)
+        if wanted > room:
+            found = f"a target that needs {wanted:,} places, for a source that gives {room:,}"
+            expected = f"at most so many (ctc_upsample = {shape.ctc_upsample}): this model cannot write it"
+            return DataError(place, found, expected, "leave it out", item.row)
+    most = most_symbols(members)
+    if most is not None and len(target) > most:
+        found = f"a target of {len(target):,} symbols, </s> included"
+        learned = "lengths" if shape.decoder == "mask_predict" else "positions"
+        expected = f"at most {most:,}: this model has learned no further {learned}"
+        return DataError(place, found, expected, "leave it out, or cut it", item.row)
+    return None
+
+
+def _not_held(members: Sequence[Generate], item: Given) -> set[int]:
+    """Symbols of a target that pointers alone would have to write though the source does not hold them."""
+    copied, only = item.source.copied, all(member.about.shape.copy == "pointer" for member in members)
+    return {*item.target}.difference(copied.ids) if only and copied is not None and not item.source.blank else set()
 
 
 def score_batch(members: Sequence[Generate], batch: Sequence[Given]) -> list[TargetScore]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seq2x.errors import UsageError
-from seq2x.models import EncoderDecoder, build
+from seq2x.models import AnyModel, build
 from seq2x.models.shape import ModelShape
 from seq2x.settings import Settings
 from seq2x.tasks import Generate
@@ -33,7 +33,7 @@ class Parent:
         dropout = old.dropout if settings.dropout is None else settings.dropout
         return replace(old, dropout=dropout, attention_dropout=settings.attention_dropout)
 
-    def model(self, shape: ModelShape) -> EncoderDecoder:
+    def model(self, shape: ModelShape) -> AnyModel:
         """A model of `shape` with the parent's weights."""
         model = build(shape)
         model.load_state_dict(self.task.model.state_dict())

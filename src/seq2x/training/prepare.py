@@ -22,7 +22,8 @@ from seq2x.data import Columns, Notes, merge, read, sniff
 from seq2x.data.check import check
 from seq2x.data.held_out import hold_out, write_examples
 from seq2x.data.notes import LOST
-from seq2x.data.store import Store, data_fingerprint, open_store, store_key, write_store
+from seq2x.data.store import Store, data_fingerprint, open_store, store_key
+from seq2x.data.store_writer import write_store
 from seq2x.errors import DataError, FolderError
 from seq2x.models import build
 from seq2x.models.shape import ModelShape, shape_of
@@ -359,6 +360,7 @@ def _write_stores(
                 alignment=given,
                 copies=copies,
                 only_copies=only,
+                frames=_frames(settings),
             )
         lines = [
             line
@@ -399,7 +401,13 @@ def _key(data: str, codecs: tuple[TextCodec, TextCodec], settings: Settings) -> 
     more = ["aligned"] if settings.alignment_loss else []
     more += [] if settings.copy == "none" else [settings.copy]
     more += [settings.direction] if settings.direction != "left_to_right" else []
+    more += [str(_frames(settings))] if _frames(settings) else []
     return store_key(data, *codecs, *limits, *told, settings.seed, settings.valid_size, *more)
+
+
+def _frames(settings: Settings) -> int:
+    """Places for a symbol that each source symbol gives; 0 where targets need none."""
+    return settings.ctc_upsample if settings.decoder == "ctc" else 0
 
 
 def _length_ratio(store: Store) -> float:
