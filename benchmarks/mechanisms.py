@@ -69,6 +69,10 @@ MECHANISMS = {
     ),
     "objective = self_critical, 1 sample": Mechanism(objective=Rewarded("self_critical", shortness, PLAIN, samples=1)),
     "objective = minimum_risk, 5 samples": Mechanism(objective=Rewarded("minimum_risk", shortness, PLAIN, samples=5)),
+    "copy = generator": Mechanism({"copy": "generator"}),
+    "copy = generator, coverage": Mechanism(
+        {"copy": "generator", "attention_history": "coverage"}, Attended(PLAIN, coverage=1.0)
+    ),
 }
 
 
@@ -80,7 +84,8 @@ def decoding(model: EncoderDecoder, batch: Batch) -> Callable[[int], float]:
     @torch.no_grad()
     def work(_: int) -> float:
         model.eval()
-        search(model, model.encode(batch.source), lengths, np.full(len(lengths), LENGTH), rules, None, NOTHING)
+        memory = model.encode(batch.source, batch.copy_ids)
+        search(model, memory, lengths, np.full(len(lengths), LENGTH), rules, None, NOTHING)
         return len(lengths)
 
     return work
@@ -98,7 +103,11 @@ def main() -> None:
     base = ModelShape(
         kind="gru", source_size=size, target_size=size, encoder_layers=1, decoder_layers=1, tied="all", dropout=0.1
     )
-    few = parts[0]._replace(source=Padded(*(part[:64] for part in parts[0].source)))
+    # One vocabulary: a symbol of the source means itself. (A pointer could not write these targets.)
+    parts = [part._replace(copy_ids=part.source.values) for part in parts]
+    few = parts[0]._replace(
+        source=Padded(*(part[:64] for part in parts[0].source)), copy_ids=parts[0].source.values[:64]
+    )
     print(f"{paired.versions('torch')}, {arguments.threads} threads")
     for name, mechanism in MECHANISMS.items():
         if arguments.names and not any(part in name for part in arguments.names):

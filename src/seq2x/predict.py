@@ -209,7 +209,7 @@ def _require_a_choice(settings: Settings, constrained: bool) -> None:
             found = f"{str(getattr(settings, name)).lower()}, with a run that re-ranks"
             raise UsageError(name, found, "a search: draws have no best", "leave one of them out")
     if constrained:
-        found = "tokens or a pattern of one run, with another that re-ranks"
+        found = "tokens of one run, or a pattern, with another that re-ranks"
         raise UsageError("constraint", found, "one run or an ensemble")
 
 

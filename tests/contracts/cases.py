@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from seq2x.models import EncoderDecoder, ModelShape, build
+from seq2x.nn.attention_path import Monotonic
 from seq2x.types import EOS, PAD, Batch, Memory, Padded
 
 __all__ = ["batch_of", "memory_of", "model_of", "padded", "rows_of", "symbols_of", "widened"]
@@ -19,6 +20,8 @@ def model_of(shape: ModelShape, dtype: torch.dtype = torch.float64, seed: int = 
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.3 * torch.randn_like(weight))
+        if isinstance(path := getattr(model.decoder, "path", None), Monotonic):
+            path.offset.fill_(0.3)  # as it begins, hard attention would hardly ever stop anywhere with such weights
         model.train()
         for other in range(
             20 if shape.norm == "batch" else 0

@@ -76,10 +76,12 @@ def test_full_product(contract: Contract, kind: str) -> None:
 
 
 def _part_of(kind: str) -> Iterator[ModelShape]:
-    """`PART` of its shapes or less, each a prime number of places after the last, so that every option varies."""
+    """`PART` of its shapes or less, each a prime number of places after the last, so that every option varies; of each
+    kind others.
+    """
     least = -(-choices(kind) // PART)
     step = next(n for n in itertools.count(least) if all(n % i for i in range(2, math.isqrt(n) + 1)))
-    return product(kind, WHICH % step, step)
+    return product(kind, (WHICH + 7919 * list(ENCODERS).index(kind)) % step, step)
 
 
 def test_a_part_of_the_product_has_every_value_of_every_option() -> None:

@@ -26,9 +26,15 @@ pytestmark = pytest.mark.skipif(FOUND.functions is None, reason=FOUND.why)
 
 ATTENTION = frozenset({"attention"})
 K = 3
-SHAPES = [shape for shape in sample() if shape.kind == "transformer" and shape.decoder == "standard"]
+SHAPES = [
+    dataclasses.replace(shape, copy="none")
+    for shape in sample()
+    if shape.kind == "transformer" and shape.decoder == "standard"
+]
 ODD = [  # widths that no vector and no panel divides, a vocabulary of several chunks, more positions than tables have
-    dataclasses.replace(SHAPES[0], width=36, embedding_width=36, heads=2, feedforward=30, target_size=2_345),
+    dataclasses.replace(
+        SHAPES[0], width=36, embedding_width=36, heads=2, feedforward=30, target_size=2_345, tied="target"
+    ),
     dataclasses.replace(SHAPES[0], width=40, embedding_width=40, heads=4, feedforward=52, activation="gated"),
     dataclasses.replace(SHAPES[0], width=64, embedding_width=64, heads=8, positions="rotary", encoder_layers=3),
 ]
@@ -246,7 +252,12 @@ def test_changed_weights_show():
 def test_who_asks_for_it_learns_why_not(monkeypatch):
     shape = dataclasses.replace(SHAPES[0])
     gru = build(ModelShape(kind="gru", source_size=9, target_size=9, width=8, embedding_width=8))
-    for model, why in ((gru, "Transformers only"), (build(shape).double(), "fp32 only")):
+    copying = build(dataclasses.replace(shape, copy="generator"))
+    for model, why in (
+        (gru, "Transformers only"),
+        (build(shape).double(), "fp32 only"),
+        (copying, "it does not copy"),
+    ):
         assert choose(model) is model
         with pytest.raises(UsageError, match=why):
             choose(model, "native")

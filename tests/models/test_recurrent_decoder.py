@@ -9,7 +9,7 @@ import torch
 from seq2x.models import EncoderDecoder, ModelShape, build
 from seq2x.nn.attention import ATTENTIONS
 from seq2x.nn.attention_history import HISTORIES
-from seq2x.nn.attention_path import PATHS
+from seq2x.nn.attention_path import PATHS, Monotonic
 from seq2x.nn.joining import JOINS
 from seq2x.nn.pooling import POOLINGS
 from seq2x.types import Padded
@@ -152,9 +152,12 @@ def test_the_parts_of_attention_work_together(parts: dict[str, object]) -> None:
     choice = {"kind": "gru", "attention_window": 1, "attention_temperature": 0.7, "encoder_layers": 1, **parts}
     model = _model(**choice)
     shape = ModelShape(source_size=9, target_size=9, width=6, embedding_width=5, decoder_layers=2, **choice)
+    if isinstance(model.decoder.path if shape.attends else None, Monotonic):
+        model.decoder.path.offset.fill_(0.5)  # some scores are above it, and some below
     source, inputs = [[4, 5, 6, 3, 2], [7, 2, 0, 0, 0]], [[1, 3, 4, 5], [1, 8, 8, 3]]
     memory = model.encode(Padded(torch.tensor(source), torch.tensor([5, 2])))
-    hidden, _ = model.decoder(memory, torch.tensor(inputs), frozenset())
+    hidden, shown = model.decoder(memory, torch.tensor(inputs), frozenset({"attention"}))
+    assert not shape.attends or shown.any()
     for row, length in enumerate((5, 2)):
         expected = _by_hand(model, shape, source[row][:length], inputs[row])
         torch.testing.assert_close(hidden[row], expected, rtol=0, atol=1e-12)

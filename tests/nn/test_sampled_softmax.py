@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from seq2x.nn.outputs import VocabularyOutput
+from seq2x.nn.precision import matrix_precision
 from seq2x.nn.sampled_softmax import PROPOSALS, Candidates, Proposal, expected_counts, sampled_loss
 from seq2x.types import PAD
 
@@ -159,6 +160,18 @@ def test_weighted_rows_are_what_a_device_makes_of_padding():
     wanted = (rows, output.matrix, output.bias)
     for one, other in zip(torch.autograd.grad(found, wanted), torch.autograd.grad(expected, wanted), strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_rounded_products_are_near_the_exact_ones():
+    output, rows, ids = layer()
+    output, states, candidates = output.float(), rows.detach().float().requires_grad_(), draw("unigram", 12)
+    exact = output(states).sampled_losses(ids, candidates)
+    with matrix_precision("bf16"):
+        rounded = output(states).sampled_losses(ids, candidates)
+    torch.testing.assert_close(rounded, exact, rtol=0.02, atol=0.0)
+    wanted = (states, output.matrix, output.bias)
+    for one, other in zip(torch.autograd.grad(rounded, wanted), torch.autograd.grad(exact, wanted), strict=True):
+        torch.testing.assert_close(one, other, rtol=0.05, atol=0.05)
 
 
 def test_guesses_are_the_best_symbols_or_draws_that_an_output_can_go_on_with():

@@ -128,7 +128,7 @@ def test_minimum_risk_is_the_equation(alpha):
 
 
 @pytest.mark.parametrize("kind", REWARDED)
-@pytest.mark.parametrize("name", ["transformer", "gru-history"])
+@pytest.mark.parametrize("name", ["transformer", "gru"])
 def test_the_loss_is_minus_the_reward_and_has_the_gradient_of_the_equation(kind, name):
     model, batch, seen = model_of(name), batch_of(), []
 

@@ -194,7 +194,7 @@ def test_loops_are_named():
     """Recurrent models with random weights hardly ever end, and fall into loops."""
     task, kinds = make_task("gru"), set()
     for settings in (Settings(beam_size=1, max_length=200), Settings(beam_size=4, max_length=200)):
-        texts = ["the cat", "a dog", "home"]
+        texts = ["the cat", "a dog"]
         found = task.predict(texts, settings)
         free = task.predict(texts, dataclasses.replace(settings, loops="allow"))
         for now, then in zip(found, free, strict=True):

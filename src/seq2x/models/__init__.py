@@ -80,12 +80,13 @@ def build(shape: ModelShape) -> AnyModel:
     if shape.decoder == "ctc":
         return _ctc(shape, ENCODERS[shape.kind](shape, source))
     target = Embedding(shape.target_size, width, scale, source if shape.tied == "all" else None, spread)
+    output = _output(shape, target)
     if shape.decoder == "mask_predict":
-        output = VocabularyOutput(shape.width, shape.target_size, None if shape.tied == "none" else target)
+        assert isinstance(output, VocabularyOutput)  # a shape that copies writes symbol by symbol
         length = LengthOutput(shape.width, shape.max_source_length + 1, shape.max_target_length + 1)
         return MaskPredict(TransformerEncoder(shape, source), TransformerDecoder(shape, target), output, length)
     decoder = CoupledDecoder if shape.decoder == "coupled" else DECODERS[shape.kind]
-    return EncoderDecoder(ENCODERS[shape.kind](shape, source), decoder(shape, target), _output(shape, target))
+    return EncoderDecoder(ENCODERS[shape.kind](shape, source), decoder(shape, target), output)
 
 
 def _output(shape: ModelShape, target: Embedding) -> VocabularyOutput | CopyingOutput:

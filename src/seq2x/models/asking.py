@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from seq2x.nn.attending import Attending
 from seq2x.nn.attention import ATTENTIONS, Attention
 from seq2x.nn.attention_heads import Heads
-from seq2x.nn.attention_history import HISTORIES
-from seq2x.nn.attention_path import PATHS
+from seq2x.nn.attention_history import HISTORIES, History
+from seq2x.nn.attention_path import PATHS, Path
 from seq2x.nn.attention_place import Place
 from seq2x.nn.dropout import Dropout
 from seq2x.nn.embedding import Embedding
@@ -33,6 +33,10 @@ class AskingDecoder(nn.Module):
     `memory` is the width M of the encoder's states, `context` that of C.
     """
 
+    attention: Attention | None
+    history: History | None
+    path: Path | None
+    place: Place | None
     attending: Attending | None
 
     def __init__(self, shape: ModelShape, embedding: Embedding) -> None:
@@ -46,18 +50,19 @@ class AskingDecoder(nn.Module):
 
     def ask(self, shape: ModelShape) -> None:
         """Attention and its parts, if the shape has it."""
+        self.attention = self.history = self.path = self.place = self.attending = None
         if not self.attends:
-            self.attending = None
             return
         width, score, heads = shape.width, ATTENTIONS[shape.attention], shape.attention_heads
         path, history = shape.attention_path, shape.attention_history
         window, noise, alpha = shape.attention_window, shape.attention_noise, shape.attention_alpha
-        self.attention: Attention = Heads(score, heads, width, self.memory) if heads > 1 else score(width, self.memory)
-        self.history = None if history == "none" else HISTORIES[history](self.attention.width)
+        attention = Heads(score, heads, width, self.memory) if heads > 1 else score(width, self.memory)
+        self.attention = attention
+        self.history = None if history == "none" else HISTORIES[history](attention.width)
         self.path = None if path == "any" else PATHS[path](width, window, noise)
         self.place = Place(width, shape.max_source_length + 1, alpha) if alpha else None  # + 1: </s> is one to look at
         self.attending = Attending(
-            score=self.attention,
+            score=attention,
             history=self.history,
             path=self.path,
             place=self.place,

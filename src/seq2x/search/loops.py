@@ -34,13 +34,14 @@ is written a hundred times.
 class Loops:
     """What the rows of one search have written, as far as it takes to see a loop.
 
-    Nothing is looked at before there are `LENGTH` symbols, and then only at every `EVERY`th; in between what each row
-    wrote is kept as it came. `begin` `[B]`: symbols that do not count at the start of each sentence, as they were asked
-    for: its prefix, and those of the minimum length.
+    Nothing is looked at before there are more than `LENGTH` symbols that count, and then only at every `EVERY`th; in
+    between what each row wrote is kept as it came. `begin` `[B]`: symbols that do not count at the start of each
+    sentence, as they were asked for: its prefix, and those of the minimum length.
     """
 
     def __init__(self, begin: np.ndarray[Any, Any], beams: int, place: Callable[[Array], Array]) -> None:
         self._begin_N = place(np.repeat(np.asarray(begin, dtype=np.int64), beams))
+        self._free = int(np.min(begin)) + LENGTH  # symbols before there can be a loop in any row
         self._history_NT = place(np.zeros((len(begin) * beams, 0), dtype=np.int64))
         self._since: list[tuple[Array | None, Array]] = []
 
@@ -55,7 +56,7 @@ class Loops:
 
     def found(self, length: int) -> Array | None:
         """`[N]`: which rows are in a loop after `length` symbols; None: not looked at now."""
-        if length <= LENGTH or length % EVERY:
+        if length <= self._free or length % EVERY:
             return None
         xp = namespace(self._begin_N)
         row_N = numbers(len(self._begin_N), self._begin_N)
