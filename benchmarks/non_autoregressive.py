@@ -4,8 +4,8 @@
 
 Both are Transformers of the same widths (that of recipe `multi30k-en-de-fast`: 3+3 layers, 256 wide, 6,000 symbols),
 with random weights, decoded by the torch backend. Sources have 15 symbols, and every output is made to have 20: greedy
-takes 20 steps, mask-predict four passes, for one length or for five around it. A ratio above 1 says how many times as many
-sentences mask-predict writes in the same time.
+takes 20 steps, mask-predict four passes, for one length or for five around it. A ratio above 1 says how many times as
+many sentences mask-predict writes in the same time.
 """
 
 from __future__ import annotations

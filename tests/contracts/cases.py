@@ -20,7 +20,7 @@ def model_of(shape: ModelShape, dtype: torch.dtype = torch.float64, seed: int = 
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.3 * torch.randn_like(weight))
-        if isinstance(path := getattr(model.decoder, "path", None), Monotonic):
+        if isinstance(path := getattr(getattr(model, "decoder", None), "path", None), Monotonic):
             path.offset.fill_(0.3)  # as it begins, hard attention would hardly ever stop anywhere with such weights
         model.train()
         for other in range(
