@@ -42,9 +42,12 @@ def batch_of(
     targets: tuple[int, ...] = TARGET_LENGTHS,
     seed: int = 1,
 ) -> Batch:
-    """Random pairs of these lengths."""
+    """Random pairs of these lengths; without a source, its side is empty."""
     draw = torch.Generator(torch.get_default_device()).manual_seed(seed)
-    source, target = padded(sources, shape.source_size, draw), padded(targets, shape.target_size, draw)
+    source = padded(sources, shape.source_size, draw)
+    target = padded(targets, shape.target_size, draw)
+    if not shape.source:
+        source = Padded(source.values[:, :0], torch.zeros_like(source.lengths))
     return Batch(source, target, torch.arange(len(sources)))
 
 

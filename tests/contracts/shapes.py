@@ -36,6 +36,7 @@ SIZES: Mapping[str, Any] = {
 _TRANSFORMER = ("norm", "norm_position", "positions", "activation")
 _OF_ATTENTION = ("attention", "attention_history", "input_feeding")
 _RECURRENT = ("bidirectional", "context", "context_use", "output_from", *_OF_ATTENTION)
+_OF_SOURCE = ("encoder_layers", "bidirectional", "context", "context_use", *_OF_ATTENTION)
 
 
 def _values(name: str) -> tuple[Any, ...]:
@@ -78,8 +79,11 @@ def product(kind: str) -> Iterator[ModelShape]:
 
 
 def _pairs(choice: Mapping[str, Any]) -> set[tuple[tuple[str, Any], ...]]:
-    """The pairs of values that a shape really tries: how attention scores is not tried where there is none."""
+    """The pairs of values that a shape really tries: how attention scores is not tried where there is none, and nothing
+    of the encoder without a source.
+    """
     idle = _OF_ATTENTION if choice.get("context", "attention") != "attention" else ()
+    idle = idle if choice.get("source", True) else _OF_SOURCE
     return set(itertools.combinations([(name, value) for name, value in choice.items() if name not in idle], 2))
 
 

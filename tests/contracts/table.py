@@ -38,7 +38,7 @@ def _close(found: torch.Tensor, expected: torch.Tensor, atol: float) -> None:
 @contextmanager
 def _poisoned(model: EncoderDecoder, shape: ModelShape, value: float) -> Iterator[None]:
     """The vectors of `<pad>` are `value`, where no output layer shares them (there they would be a logit's)."""
-    tables = [] if shape.tied == "all" else [model.encoder.embedding]
+    tables = [] if shape.tied == "all" or not shape.source else [model.encoder.embedding]
     tables += [model.decoder.embedding] if shape.tied == "none" else []
     before = [table.weight[PAD].clone() for table in tables]
     with torch.no_grad():
@@ -110,7 +110,7 @@ def wanted_extras_only(shape: ModelShape) -> None:
     assert plain.attention is None
     _close(shown.all(), plain.all(), 1e-12)
     if shown.attention is None:
-        assert shape.kind != "transformer" and shape.context != "attention"
+        assert not shape.attends()
         return
     _close(shown.attention.sum(-1), torch.ones_like(shown.attention[..., 0]), 1e-12)
     valid = torch.arange(7) < batch.source.lengths[:, None]

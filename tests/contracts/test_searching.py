@@ -71,7 +71,7 @@ def test_a_wide_beam_is_exhaustive_search(shape: ModelShape) -> None:
     """N5: with room for all hypotheses, the n best and their scores are those of trying everything."""
     small = _small(shape)
     model = model_of(small)
-    attention = shape.kind == "transformer" or shape.context == "attention"
+    attention = shape.attends()
     draw = random.Random(name_of(shape))
     for case in range(CASES):
         rules, prefix = _rules(draw, attention)
@@ -195,7 +195,7 @@ def test_one_search_drives_the_model_a_numpy_step_and_an_ensemble_of_both(shape:
         (Ensemble([model, numpy]), (memory, source)),
         (Ensemble([numpy, model]), (source, memory)),
     ]
-    attends = shape.kind == "transformer" or shape.context == "attention"
+    attends = shape.attends()
     for name, rules in WAYS.items():
         if isinstance(rules, Rules) and attends:
             rules = dataclasses.replace(rules, coverage_beta=0.4)

@@ -13,6 +13,7 @@ from seq2x.nn.initial import SMALL
 from seq2x.nn.outputs import VocabularyOutput
 
 from .encoder_decoder import DecoderModule, EncoderDecoder, EncoderModule, shift
+from .no_encoder import NoEncoder
 from .recurrent_decoder import RecurrentDecoder
 from .recurrent_encoder import RecurrentEncoder
 from .shape import MAX_PARAMETERS, ModelShape, parameters, shape_of
@@ -27,6 +28,7 @@ __all__ = [
     "EncoderDecoder",
     "EncoderModule",
     "ModelShape",
+    "NoEncoder",
     "build",
     "expected_tensors",
     "parameters",
@@ -57,10 +59,11 @@ def build(shape: ModelShape) -> EncoderDecoder:
     """
     width, scale = shape.embedding_width, math.sqrt(shape.embedding_width)
     spread = SMALL if shape.kind == "transformer" else 1.0
-    source = Embedding(shape.source_size, width, scale, None, spread)
+    source = Embedding(shape.source_size, width, scale, None, spread) if shape.source else None
     target = Embedding(shape.target_size, width, scale, source if shape.tied == "all" else None, spread)
     output = VocabularyOutput(shape.width, shape.target_size, None if shape.tied == "none" else target)
-    return EncoderDecoder(ENCODERS[shape.kind](shape, source), DECODERS[shape.kind](shape, target), output)
+    encoder = ENCODERS[shape.kind](shape, source) if source else NoEncoder(target)
+    return EncoderDecoder(encoder, DECODERS[shape.kind](shape, target), output)
 
 
 def expected_tensors(shape: ModelShape) -> dict[str, tuple[int, ...]]:

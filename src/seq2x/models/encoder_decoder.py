@@ -11,6 +11,8 @@ from seq2x.nn.outputs import VocabularyAnswer, VocabularyOutput
 from seq2x.nn.pooling import valid
 from seq2x.types import BOS, NOTHING, PAD, Batch, Memory, Padded, Scored, State, Want
 
+from .no_encoder import NoEncoder
+
 __all__ = ["DecoderModule", "EncoderDecoder", "EncoderModule", "shift"]
 
 S_co = TypeVar("S_co", bound=State)
@@ -50,7 +52,7 @@ class EncoderDecoder(nn.Module):
     """A `seq2x.types.Model`: p(Y|X) = prod_t p(y_t | y_<t, X) (Sutskever et al. 2014, eq. 1).
 
     `decode` and `step` give the same answers: the first for all positions of known targets at once, the second one
-    symbol at a time. Hidden states become symbols only in `output`.
+    symbol at a time. Hidden states become symbols only in `output`. With `NoEncoder` it is a language model, p(Y).
     """
 
     def __init__(self, encoder: EncoderModule, decoder: DecoderModule, output: VocabularyOutput) -> None:
@@ -77,9 +79,9 @@ class EncoderDecoder(nn.Module):
 
     def answer(self, batch: Batch, want: Want = NOTHING) -> VocabularyAnswer:
         """What the model says at every position `[B,T]` of the batch's targets, having read those before it."""
-        if batch.source is None or batch.target is None:
-            raise ValueError("an encoder-decoder needs a source and a target")
-        return self.decode(self.encode(batch.source), shift(batch.target), want)
+        if batch.target is None:
+            raise ValueError("there is no target to answer for")
+        return self.decode(self.encode(self._source(batch.source, batch.target)), shift(batch.target), want)
 
     def log_prob(self, batch: Batch, want: Want = NOTHING) -> Scored:
         """log p of the batch's targets, `</s>` included: `total` `[B]` and `items` `[B,T]`."""
@@ -91,6 +93,13 @@ class EncoderDecoder(nn.Module):
         items = answer.of(torch.where(valid_BT, values, PAD))
         items = torch.where(valid_BT, items, items.new_zeros(()))
         return Scored(items.sum(1), items, {} if answer.attention is None else {"attention": answer.attention})
+
+    def _source(self, source: Padded | None, target: Padded) -> Padded:
+        if source is not None:
+            return source
+        if not isinstance(self.encoder, NoEncoder):
+            raise ValueError("an encoder-decoder needs a source")
+        return target  # how many there are is all that is looked at
 
     def _answer(self, hidden: Tensor, attention: Tensor | None) -> VocabularyAnswer:
         answer: VocabularyAnswer = self.output(hidden, attention)

@@ -111,22 +111,23 @@ class RecurrentDecoder(nn.Module):
         every   C is joined to the input of every step (Cho et al. 2014, section 2.2)
 
     With attention C_t always reaches the output; "every" joins it to the layers above the first as well.
-    Prefer attention; a fixed context is history, small, and constant in memory however long the input.
+    Prefer attention; a fixed context is history, small, and constant in memory however long the input. Without a source
+    there is no C anywhere: a language model (Mikolov et al. 2010), o_t = h_t or tanh(W [h_t; e_t]).
     """
 
     def __init__(self, shape: ModelShape, embedding: Embedding) -> None:
         super().__init__()
-        uses, attends = shape.context_uses(), shape.context == "attention"
+        uses, attends = shape.context_uses(), shape.attends()
         directions = 2 if shape.bidirectional else 1
         memory, width, embedded = shape.width * directions, shape.width, shape.embedding_width
         context = 2 * memory if shape.context == "first_last" else memory
         self.embedding, self.dropout = embedding, Dropout(shape.dropout)
-        self.width = width
+        self.width, self.reads = width, shape.source
         self.feeds = shape.input_feeding and attends  # without attention there is nothing to feed
         self.joins_first = "every" in uses and not attends
         self.joins_later = "every" in uses and attends
         self.output_sees_input = shape.output_from == "all"
-        self.output_sees_context = attends or shape.output_from == "all"
+        self.output_sees_context = attends or (shape.source and shape.output_from == "all")
 
         inputs = embedded + (context if self.joins_first else 0) + (width if self.feeds else 0)
         later = width + (memory if self.joins_later else 0)
@@ -196,7 +197,7 @@ class RecurrentDecoder(nn.Module):
         return vectors
 
     def _source(self, memory: Memory) -> _Source:
-        context_BC = memory.parts["contexts"][:, -1]
+        context_BC = memory.parts["contexts"][:, -1] if self.reads else None
         return _Source(
             memory.states,
             valid(memory.lengths, memory.states.shape[1]),

@@ -48,7 +48,7 @@ _RANGES: Mapping[str, tuple[int, int]] = {
 }
 _CONTEXT_USES = ("state", "first", "every")
 _SHARES = ("dropout", "attention_dropout")
-_LATER: Mapping[str, JSON] = {"attention_history": "none", "attention_temperature": 1.0}
+_LATER: Mapping[str, JSON] = {"source": True, "attention_history": "none", "attention_temperature": 1.0}
 """What the first runs do not name, and what it was then."""
 
 
@@ -59,11 +59,15 @@ class ModelShape:
     `kind` is the setting `model` without its "auto". `max_source_length` and `max_target_length` count symbols
     without `</s>`; only learned positions are bound by them. Values that a kind does not use are kept all the same,
     so that two shapes are equal exactly if the same settings made them.
+
+    Without a `source` it is a language model: a decoder alone, which attends to nothing and starts from zero. What
+    belongs to an encoder is then such a value that is not used; `source_size` is `target_size`.
     """
 
     kind: Literal["transformer", "gru", "lstm", "rnn"]
     source_size: int
     target_size: int
+    source: bool = True
     encoder_layers: int = 3
     decoder_layers: int = 3
     width: int = 256
@@ -89,8 +93,12 @@ class ModelShape:
     max_target_length: int = 512
 
     def context_uses(self) -> frozenset[str]:
-        """Where a recurrent decoder takes its context: some of "state", "first", "every"."""
-        return frozenset(self.context_use.split("+"))
+        """Where a recurrent decoder takes its context: some of "state", "first", "every"; nowhere without a source."""
+        return frozenset(self.context_use.split("+") if self.source else ())
+
+    def attends(self) -> bool:
+        """Whether a decoder of this shape looks at its source by attention."""
+        return self.source and (self.kind == "transformer" or self.context == "attention")
 
     def to_json(self) -> dict[str, JSON]:
         """Plain values, one per field; `from_json` gives an equal shape back."""
@@ -130,7 +138,7 @@ def _check_type(name: str, value: Any, where: str) -> None:
         right, expected = isinstance(value, int) and not isinstance(value, bool), "an integer"
     elif name in (*_SHARES, "attention_temperature"):
         right, expected = isinstance(value, int | float) and not isinstance(value, bool), "a number"
-    elif name in ("bidirectional", "input_feeding"):
+    elif name in ("source", "bidirectional", "input_feeding"):
         right, expected = isinstance(value, bool), "true or false"
     else:
         right, expected = isinstance(value, str), "a string"
@@ -176,6 +184,9 @@ def _conflicts(shape: ModelShape) -> Iterator[_Problem]:
         yield _Problem(
             "tied", f'"{shape.tied}" with embedding_width {shape.embedding_width}', f"embedding_width = {shape.width}"
         )
+    if not shape.source and (shape.tied == "all" or shape.source_size != shape.target_size):
+        found = f"tied = {shape.tied}, {shape.source_size} source and {shape.target_size} target symbols"
+        yield _Problem("source", f"none, but {found}", "one vocabulary, and nothing tied to it but the output")
     if shape.tied == "all" and shape.source_size != shape.target_size:
         yield _Problem(
             "tied", f'"all" with {shape.source_size} source and {shape.target_size} target symbols', "one vocabulary"
@@ -183,7 +194,8 @@ def _conflicts(shape: ModelShape) -> Iterator[_Problem]:
 
 
 def shape_of(settings: Settings, source_size: int, target_size: int, joint: bool) -> ModelShape:
-    """The shape that `settings` ask for, over vocabularies of these sizes (`joint`: they are one and the same).
+    """The shape that `settings` ask for, over vocabularies of these sizes (`joint`: they are one and the same; a
+    language model has but one).
 
     What is still open (None or "auto") becomes: a Transformer of 3 layers, 256 wide, 4 heads, feed-forward four
     times the width, dropout 0.1, embeddings tied as far as the vocabularies allow. (`seq2x.plan` decides better,
@@ -195,13 +207,15 @@ def shape_of(settings: Settings, source_size: int, target_size: int, joint: bool
     if settings.tied == "all" and not joint:
         raise UsageError("tied", '"all" with two vocabularies', todo="set joint_vocab = true, or tied = target")
     tied = settings.tied
+    source = settings.task != "lm"
     if tied == "auto":
-        tied = "none" if embedding_width != width else "all" if joint else "target"
+        tied = "none" if embedding_width != width else "all" if joint and source else "target"
     layers = settings.layers or 3
     shape = ModelShape(
         kind=kind,
         source_size=source_size,
         target_size=target_size,
+        source=source,
         encoder_layers=settings.encoder_layers or layers,
         decoder_layers=settings.decoder_layers or layers,
         width=width,
@@ -236,9 +250,9 @@ def parameters(shape: ModelShape) -> int:
 
     Pure arithmetic, so that a size can be refused before anything is allocated.
     """
-    embeddings = shape.source_size * shape.embedding_width
-    if shape.tied != "all":
-        embeddings += shape.target_size * shape.embedding_width
+    embeddings = shape.target_size * shape.embedding_width
+    if shape.source and shape.tied != "all":
+        embeddings += shape.source_size * shape.embedding_width
     output = shape.target_size + (shape.target_size * shape.width if shape.tied == "none" else 0)
     body = _transformer_parameters(shape) if shape.kind == "transformer" else _recurrent_parameters(shape)
     return embeddings + output + body
@@ -250,11 +264,13 @@ def _transformer_parameters(shape: ModelShape) -> int:
     gates = 2 if shape.activation == "gated" else 1
     feedforward = gates * inner * (width + 1) + width * (inner + 1)
     norm = width if shape.norm == "rms" else 2 * width
-    encoder = shape.encoder_layers * (attention + feedforward + 2 * norm)
-    decoder = shape.decoder_layers * (2 * attention + feedforward + 3 * norm)
-    final = 2 * norm if shape.norm_position == "pre" else 0
-    tables = shape.max_source_length + shape.max_target_length + 2 if shape.positions == "learned" else 0
-    return encoder + decoder + final + tables * width
+    encoder = shape.encoder_layers * (attention + feedforward + 2 * norm) if shape.source else 0
+    decoder = shape.decoder_layers * (attention + feedforward + 2 * norm)
+    decoder += shape.decoder_layers * (attention + norm) if shape.source else 0
+    stacks = 2 if shape.source else 1
+    final = stacks * norm if shape.norm_position == "pre" else 0
+    places = shape.max_target_length + 1 + (shape.max_source_length + 1 if shape.source else 0)
+    return encoder + decoder + final + (places * width if shape.positions == "learned" else 0)
 
 
 def _recurrent_parameters(shape: ModelShape) -> int:
@@ -264,6 +280,9 @@ def _recurrent_parameters(shape: ModelShape) -> int:
     def cell(inputs: int) -> int:
         return gates * width * (inputs + width + 2)
 
+    if not shape.source:
+        layers = cell(shape.embedding_width) + (shape.decoder_layers - 1) * cell(width)
+        return layers + (width * (width + shape.embedding_width + 1) if shape.output_from == "all" else 0)
     encoder = directions * (cell(shape.embedding_width) + (shape.encoder_layers - 1) * cell(directions * width))
     first = shape.embedding_width + directions * width + (width if shape.input_feeding else 0)
     decoder = cell(first) + (shape.decoder_layers - 1) * cell(width)
