@@ -40,6 +40,9 @@ class Predictor:
     itself, so that a prefix of whole words, without a blank at its end, suits the model best; the automatic length
     limit grows with it. `forbid`: tokens that no output may hold, as `Prediction.tokens` shows them or as text that is
     exactly one token; what other tokens spell may still be written, and a prefix wins.
+
+    Of a language model a text is how its output begins (`run("Once upon a time")`, `run("")`), and `prefix` is for
+    texts that are blank.
     """
 
     def __init__(self, task: Generate, seen: bytes | None = None, seen_by_team: Sequence[bytes | None] = ()) -> None:
@@ -198,6 +201,8 @@ def load(
     place = pick_device(device)
     first, *team = [Generate.from_saved(one, place) for one in saved]
     for path, other in zip(paths[1:], team, strict=True):
+        if other.about.shape.source != first.about.shape.source:
+            raise FolderError(str(path), "a language model beside one that reads a source", "runs of one kind")
         if other.target_codec.to_bytes() != first.target_codec.to_bytes():
             found = "other target symbols than the first run's"
             raise FolderError(str(path), found, "runs of one ensemble to share them", "train them on the same data")

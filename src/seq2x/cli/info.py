@@ -71,11 +71,14 @@ def _codec(saved: Saved, name: str) -> dict[str, Any]:
 def _words(name: str, facts: dict[str, Any]) -> str:
     model, task = facts["model"], facts["task"]
     size = sum(facts["files"].values())
+    reads = model.get("source", True)
     lines = [
-        f"{name}: text in, text out ({task['task']})",
+        f"{name}: text in, text out ({task['task']})" if reads else f"{name}: a language model ({task['task']})",
         f"  made by    {facts['writer']}, after {facts['step']:,} updates",
         f"  model      {_model(model)}, {facts['parameters']:,} weights",
-        f"  reads      {_side(facts['source'])}; at most {model['max_source_length']:,} symbols a line",
+        f"  reads      {_side(facts['source'])}; at most {model['max_source_length']:,} symbols a line"
+        if reads
+        else "  reads      nothing: a line is how a text begins",
         f"  writes     {_side(facts['target'])}",
         f"  judged by  {task['metric']}" + ("; lines with one source are one item" * (task["references"] == "merge")),
     ]
@@ -91,9 +94,12 @@ def _words(name: str, facts: dict[str, Any]) -> str:
 
 
 def _model(model: dict[str, Any]) -> str:
-    layers = f"{model['encoder_layers']}+{model['decoder_layers']} layers of width {model['width']}"
+    reads = model.get("source", True)
+    layers = f"{model['encoder_layers']}+" * reads + f"{model['decoder_layers']} layers of width {model['width']}"
     if model["kind"] == "transformer":
         return f"Transformer, {layers}, {model['heads']} heads"
+    if not reads:
+        return f"{model['kind'].upper()}, {layers}"
     reading = "both directions" if model["bidirectional"] else "one direction"
     context = (
         f"{model['attention']} attention" if model["context"] == "attention" else f"one context ({model['context']})"

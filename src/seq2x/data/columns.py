@@ -40,7 +40,8 @@ _ROLES = ("source", "target", "ref")
 class Columns:
     """How to read a set of files.
 
-    `source`: columns whose texts, joined by one blank, are the input. `targets`: columns that hold right outputs.
+    `source`: columns whose texts, joined by one blank, are the input; none where every example is a text alone.
+    `targets`: columns that hold right outputs, or the text.
     TSV: `width` columns in every row, `header` true where the first row holds `names` instead of data.
     """
 
@@ -52,12 +53,17 @@ class Columns:
     names: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
 
+    @property
+    def item(self) -> str:
+        """What one example is called: a "pair", or a "text" that stands alone."""
+        return "pair" if self.source else "text"
+
 
 def parse_columns(text: str) -> tuple[tuple[Key, ...], tuple[Key, ...]] | None:
     """`"source=2,target=1"` as (source columns, target columns); None for "auto".
 
-    `source` may be repeated (texts are joined by a blank), `target` and `ref` too (several right outputs).
-    Raises UsageError.
+    `source` may be repeated (texts are joined by a blank), `target` and `ref` too (several right outputs). No source
+    beside one target is for a language model. Raises UsageError.
     """
     if text.strip() in ("", "auto"):
         return None
@@ -74,9 +80,11 @@ def parse_columns(text: str) -> tuple[tuple[Key, ...], tuple[Key, ...]] | None:
         if key in found["source"] + found["target"] + found["ref"]:
             raise UsageError("columns", f'column "{column}" is named twice', "each column once")
         found[role].append(key)
-    if not found["source"]:
-        raise UsageError("columns", "no source column", "source=... and target=...")
-    return tuple(found["source"]), tuple(found["target"] + found["ref"])
+    targets = found["target"] + found["ref"]
+    if not found["source"] and len(targets) > 1:
+        todo = "a language model has one text an example: target=... alone"
+        raise UsageError("columns", "no source column", "source=... and target=...", todo)
+    return tuple(found["source"]), tuple(targets)
 
 
 def role_of(name: str) -> str:

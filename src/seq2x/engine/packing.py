@@ -31,7 +31,7 @@ def suits(model: EncoderDecoder) -> str:
     """Why the native engine cannot run `model`, empty if it can."""
     encoder, decoder = model.encoder, model.decoder
     if not isinstance(encoder, TransformerEncoder) or not isinstance(decoder, TransformerDecoder):
-        return "it has Transformers only"
+        return "it has Transformers that read a source only"
     weights = list(model.parameters())
     if any(weight.device.type != "cpu" for weight in weights):
         return "it runs on processors only"
@@ -110,6 +110,7 @@ class Packed:
         }
         if isinstance(layer, DecoderLayer):
             cross = layer.cross
+            assert cross is not None and layer.cross_norm is not None  # a decoder of an encoder-decoder: see `suits`
             parts |= {
                 "cross_norm": self._norm(layer.cross_norm),
                 "query": self._linear(cross.query, cross.query_bias),

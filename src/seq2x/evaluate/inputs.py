@@ -84,7 +84,8 @@ def reading(predictor: Predictor, data: Mapping[str, Any]) -> Settings:
 
     about = predictor.task.about
     own = {"columns": about.search["columns"]} if "columns" in about.search else {}
-    return resolve({"references": about.references, **own, **data}, "settings")
+    task = "generate" if about.shape.source else "lm"
+    return resolve({"task": task, "references": about.references, **own, **data}, "settings")
 
 
 def own_columns(predictor: Predictor, data: Mapping[str, Any]) -> list[str]:
@@ -96,12 +97,12 @@ def own_columns(predictor: Predictor, data: Mapping[str, Any]) -> list[str]:
 
 
 def pairs(paths: Paths, how: Settings) -> Items:
-    """Every record of a set, those with blank sides too. Raises `DataError`."""
+    """Every record of a set, those with blank sides too; `how.task` "lm": of texts that stand alone. Raises `DataError`."""
     from seq2x.data import Notes, read, sniff
     from seq2x.data.lines import display
 
     files, limit = several(paths), how.max_line_bytes
-    columns = sniff(files, how.format, how.columns, max_line_bytes=limit)
+    columns = sniff(files, how.format, how.columns, task=how.task, max_line_bytes=limit)
     notes = Notes()
     found = list(read(files, columns, notes, max_line_bytes=limit, on_bad_utf8=how.on_bad_utf8, keep_empty=True))
     if not found:
@@ -125,7 +126,7 @@ def items(predictor: Predictor, paths: Paths, data: Mapping[str, Any]) -> Items:
         notes.append(
             f"{before:,} lines are {len(examples):,} items: lines with one source are one item (references = merge)"
         )
-    elif count := _repeated(examples):
+    elif how.task != "lm" and (count := _repeated(examples)):
         notes.append(f"{count:,} sources occur with several targets; each line is an item (references = each)")
     return Items(examples, notes)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from seq2x.evaluate.casing import about_case
 from seq2x.evaluate.inputs import Paths, Run, Runs, items, loaded, parted, placed
-from seq2x.evaluate.notes import about_outputs, overlap, searched, unlearned
+from seq2x.evaluate.language import asked_for, is_language_model, perplexities, texts_scored
+from seq2x.evaluate.notes import about_outputs, overlap, searched, unlearned, unsearched
 from seq2x.predict import Predictor
 from seq2x.types import Example, Metric, Prediction, Result
 
@@ -20,7 +21,9 @@ __all__ = ["Report", "evaluate", "fitting", "judge", "notes_of", "report"]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A judged test set. `results`: the metric that fits the task first. `notes`: what to know beside the numbers."""
+    """A judged test set. `results`: the metric that fits the task first. `notes`: what to know beside the numbers. A
+    language model is asked about the texts, and predicts none.
+    """
 
     results: dict[str, Result]
     examples: list[Example]
@@ -42,9 +45,11 @@ def report(run: Run, path: Paths, *, metric: Metrics = (), ensemble: Runs = (), 
     """`evaluate` with all there is to know: outputs, examples, notes."""
     from seq2x.metrics import chosen, make
 
-    asked = chosen(metric)
     data, search = parted(settings)
     predictor = loaded(run, search, ensemble)
+    if is_language_model(predictor):
+        return _perplexities(predictor, path, metric, data, search)
+    asked = chosen(metric)
     search, notes = searched(predictor, search)
     judged = items(predictor, path, data)
     examples, references = judged.examples, [example.targets for example in judged.examples]
@@ -56,6 +61,19 @@ def report(run: Run, path: Paths, *, metric: Metrics = (), ensemble: Runs = (), 
     about += unlearned(predictor, examples, predictions)
     notes = [*judged.notes, *notes, *about, *overlap(predictor, examples)]
     return Report(results, examples, predictions, notes)
+
+
+def _perplexities(
+    predictor: Predictor, path: Paths, metric: Metrics, data: Mapping[str, Any], search: Mapping[str, Any]
+) -> Report:
+    """What a language model says of the texts in `path`: nothing is predicted."""
+    names = asked_for(metric)
+    judged = items(predictor, path, data)
+    with placed(judged.examples):
+        lines = texts_scored(predictor, judged.examples, search)
+    results = perplexities(lines, [example.targets[0] for example in judged.examples])
+    about = [*unsearched(search), *unlearned(predictor, judged.examples), *overlap(predictor, judged.examples)]
+    return Report({name: results[name] for name in names}, judged.examples, [], [*judged.notes, *about])
 
 
 def judge(

@@ -85,6 +85,7 @@ def _overlap(whose: str, record: bytes | None, task: Any, examples: Sequence[Exa
     sources, pairs = Seen.from_bytes(record, SEEN_FILE, (task.source_codec, task.target_codec)).count(examples)
     if not sources:
         return []
-    share = f"{sources:,} of {len(examples):,} sources ({sources / len(examples):.0%})"
-    found = f"{share} occur in the training data{whose}, {pairs:,} with the same target"
+    reads = task.about.shape.source
+    share = f"{sources:,} of {len(examples):,} {'sources' if reads else 'texts'} ({sources / len(examples):.0%})"
+    found = f"{share} occur in the training data{whose}" + (f", {pairs:,} with the same target" if reads else "")
     return [f"warning: {found}: the figures flatter"]

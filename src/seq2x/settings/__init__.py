@@ -6,7 +6,7 @@ setting says about another; `habits` knows what other toolkits call things; `rec
 
 from seq2x.settings.check import canonical, differences, parse_flag, resolve
 from seq2x.settings.recipes import Recipe, dump_toml, read_recipe
-from seq2x.settings.rules import is_clean, without_effect
+from seq2x.settings.rules import broken_rule, is_clean, without_effect
 from seq2x.settings.table import ALLOWABLE, Allowable, Settings, several
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Allowable",
     "Recipe",
     "Settings",
+    "broken_rule",
     "canonical",
     "differences",
     "dump_toml",

@@ -67,6 +67,7 @@ _SAME = {
     "device": "gpu gpus gpuid use_cuda cuda devices world_size gpu_ranks",
     "threads": "num_threads cpu_threads intra_threads omp_num_threads",
     "valid": "dev valid_data dev_data validation valid_sets validation_file valid_src valid_tgt",
+    "task": "criterion_task task_type task_name",
     "model": "arch architecture encoder_type decoder_type rnn_type model_type cell_type",
     "adam_beta1": "adam_beta_1 beta1",
     "adam_beta2": "adam_beta_2 beta2",
@@ -129,6 +130,10 @@ _TOLD = {
 }
 
 _VALUES = {
+    ("task", "language_modeling"): 'is "lm" here',
+    ("task", "language_model"): 'is "lm" here',
+    ("task", "translation"): 'is "generate" here',
+    ("task", "seq2seq"): 'is "generate" here',
     ("length_penalty", "avg"): 'is "average" here',
     ("lr_scheduler", "noam"): 'is "inverse_sqrt" here',
     ("lr_scheduler", "rsqrt"): 'is "inverse_sqrt" here',

@@ -27,6 +27,18 @@ _RECURRENT_ONLY = (
     "output_from",
     *_RECURRENT_ATTENTION,
 )
+_OF_SOURCE = (
+    "source_units",
+    "joint_vocab",
+    "max_source_length",
+    "encoder_layers",
+    "bidirectional",
+    "context",
+    "context_use",
+    *_RECURRENT_ATTENTION,
+    "coverage_loss",
+    "guided_attention",
+)
 _OF_ATTENTION = (*_RECURRENT_ATTENTION, "coverage_loss", "guided_attention")
 
 
@@ -37,7 +49,27 @@ def is_clean(text: str) -> bool:
 
 def broken_rule(settings: Settings) -> str:
     """The first rule between settings that does not hold, in words; nothing if all hold."""
-    return _model_rule(settings) or _text_rule(settings) or _search_rule(settings) or _machine_rule(settings)
+    return (
+        _task_rule(settings)
+        or _model_rule(settings)
+        or _text_rule(settings)
+        or _search_rule(settings)
+        or _machine_rule(settings)
+    )
+
+
+def _task_rule(s: Settings) -> str:
+    if s.task != "lm":
+        return ""
+    if s.references == "merge":
+        return 'references = "merge" is for pairs: a text of a language model has no source that others could share'
+    if s.tied == "all":
+        return (
+            'tied = "all" is for pairs: a language model has no source embeddings; tied = "target" is what it can have'
+        )
+    if s.valid_metric not in ("auto", "loss"):
+        return f'valid_metric = "{s.valid_metric}" is of outputs; a language model is judged by valid_metric = "loss"'
+    return ""
 
 
 def _model_rule(s: Settings) -> str:
@@ -114,6 +146,8 @@ def without_effect(settings: Settings, given: Collection[str]) -> list[str]:
     elif recurrent and "every" in settings.context_use and (settings.decoder_layers or settings.layers) == 1:
         found["context_use"] = 'one decoder layer: with attention "every" is for the layers above the first'
     found |= _idle_text(settings) | _idle_training(settings) | _idle_search(settings)
+    if settings.task == "lm":
+        found |= dict.fromkeys(_OF_SOURCE, 'task = "lm"; there is no source')
     return [f"{name} has no effect with {found[name]}" for name in sorted(given) if name in found]
 
 

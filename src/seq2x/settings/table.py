@@ -46,7 +46,9 @@ class Settings:
     """All settings of a run. Every field is immutable; `dataclasses.replace` makes a changed copy."""
 
     # --- data
-    task: Literal["auto", "generate"] = _setting("auto", "data", "what to build; auto: from what the columns hold")
+    task: Literal["auto", "generate", "lm"] = _setting(
+        "auto", "data", "what to build: from a source a text, or lm, a language model; auto: from what the columns hold"
+    )
     format: Literal["auto", "tsv", "lines", "jsonl"] = _setting("auto", "data", "how to read the files")
     columns: str = _setting("auto", "data", "which columns: source=1,target=2 (names for JSONL; ref repeatable)")
     references: Literal["each", "merge"] = _setting(

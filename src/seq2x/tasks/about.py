@@ -14,12 +14,12 @@ from seq2x.models.shape import ModelShape
 from seq2x.settings import Settings, resolve
 from seq2x.strict_json import dump_json, parse_json
 
-__all__ = ["MODEL_FILE", "TASK_FILE", "About"]
+__all__ = ["MODEL_FILE", "MOST_RATIO", "TASK_FILE", "About"]
 
 MODEL_FILE = "model.json"
 TASK_FILE = "task.json"
 
-_MOST_RATIO = 1000.0  # a folder must not make a decoder run for hours on a short line
+MOST_RATIO = 1000.0  # a folder must not make a decoder run for hours on a short line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +82,8 @@ class About:
         if not isinstance(metric, str) or references not in ("each", "merge") or not isinstance(search, dict):
             raise FolderError(place, "wrong values", "what seq2x writes", "copy the run folder anew")
         ratio = values["length_ratio"]
-        if not isinstance(ratio, float) or not 0.0 < ratio <= _MOST_RATIO:
-            raise FolderError(place, f"length_ratio {ratio}", f"a number above 0, at most {_MOST_RATIO:g}")
+        if not isinstance(ratio, float) or not 0.0 < ratio <= MOST_RATIO:
+            raise FolderError(place, f"length_ratio {ratio}", f"a number above 0, at most {MOST_RATIO:g}")
         _check_search(search, place)
         return cls(shape=shape, metric=metric, references=references, search=search, length_ratio=ratio)
 

@@ -2,6 +2,8 @@
 
     text --codec--> symbols, </s> --encoder--> Memory --search over decoder.step--> symbols --codec--> text
 
+A language model is the same without a source: what goes in is how the text begins that comes out.
+
 All that is stored with a run for use stands here too, so that `best/` is complete in itself.
 """
 
@@ -16,7 +18,7 @@ import torch
 
 from seq2x.codecs.text import TextCodec
 from seq2x.engine import Chosen
-from seq2x.errors import DataError, FolderError, Seq2xError
+from seq2x.errors import DataError, FolderError, Seq2xError, UsageError
 from seq2x.models import EncoderDecoder, build
 from seq2x.objectives import Attended, Likelihood
 from seq2x.saved import Saved
@@ -89,7 +91,8 @@ class Generate:
         """One Prediction per text, in order: a search, or draws if `settings.sample`.
 
         Texts are decoded `settings.batch_size` together, the longest first, so that little is padding, on a CPU as
-        many such batches at once as torch has threads. A blank text has a blank output. With `settings.invariant` each
+        many such batches at once as torch has threads. A blank text has a blank output. Of a language model each text is
+        what its output begins with, a blank one leaves it free. With `settings.invariant` each
         text is decoded alone: the same bits whatever stands beside it. `prefixes`: what each output begins with (see
         `seq2x.tasks.wishes`), none where it is empty. `forbidden` symbols are not chosen (see `forbid`).
 
@@ -184,7 +187,7 @@ class Generate:
             if codec.size != size:
                 raise FolderError(where, f"the {side} codec has {codec.size} symbols", f"{size}, as {MODEL_FILE} says")
         arrays = saved.tensors(WEIGHTS_FILE)
-        layers = about.shape.encoder_layers + about.shape.decoder_layers
+        layers = about.shape.decoder_layers + (about.shape.encoder_layers if about.shape.source else 0)
         if layers > len(arrays):  # said at once: building thousands of layers takes a while even without memory
             raise FolderError(saved.where(WEIGHTS_FILE), f"{len(arrays)} tensors for {layers} layers", "more")
         with torch.device("meta"):  # shapes without memory: what a damaged file claims is not allocated
@@ -203,6 +206,8 @@ class Generate:
         for row, text in enumerate(texts):
             source = read(self.members, text)
             prefix = prefixes[row] if prefixes else ""
+            if not self.about.shape.source:
+                prefix = _beginning(text, prefix, row)
             if prefix not in cut:
                 try:
                     cut[prefix] = prefix_symbols(self.target_codec, prefix)
@@ -213,10 +218,20 @@ class Generate:
         return requests
 
 
+def _beginning(text: str, prefix: str, row: int) -> str:
+    """What the output of a language model begins with. Raises `UsageError` where both its input and a prefix say so."""
+    text = text if text.strip() else ""
+    if text and prefix:
+        todo = "leave the prefix out, or the line blank"
+        raise UsageError(f"input {row + 1:,}", "a text and a prefix", "one of them", todo, row)
+    return text or prefix
+
+
 def objective(settings: Settings) -> Objective:
     """What training minimises: the smoothed negative log-likelihood of the targets, and what attention is to learn."""
     likelihood = Likelihood(settings.label_smoothing, settings.loss_per)
     attends = settings.model not in ("gru", "lstm", "rnn") or settings.context == "attention"
+    attends = attends and settings.task != "lm"
     if attends and (settings.coverage_loss or settings.guided_attention):
         return Attended(likelihood, settings.coverage_loss, settings.guided_attention)
     return likelihood

@@ -35,14 +35,20 @@ class Source(NamedTuple):
 
 
 def read(members: Sequence[Generate], text: str) -> Source:
-    """`text` as each of `members` reads it. Blank is a text of which the first codec leaves nothing, too."""
+    """`text` as each of `members` reads it. Blank is a text of which the first codec leaves nothing, too.
+
+    A language model reads nothing: to it no text is blank, none is cut, and all are as long.
+    """
     ids, truncated = [], False
-    for member in members:
+    reads = members[0].about.shape.source
+    for member in members if reads else ():
         symbols = member.source_codec.encode(text) if text.strip() else []
         most = member.about.shape.max_source_length
         ids.append([*symbols[:most], EOS])
         truncated = truncated or len(symbols) > most
     key = int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=7).digest(), "little")
+    if not reads:
+        return Source(text, ([EOS],) * len(members), False, False, key)
     return Source(text, tuple(ids), len(ids[0]) == 1, truncated, key)
 
 

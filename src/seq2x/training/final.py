@@ -31,7 +31,7 @@ TEST_FILE = "test.json"
 def require_readable(paths: Sequence[str], settings: Settings) -> None:
     """Read a test set through, so that a bad line of it is not found after hours of training. Raises `DataError`."""
     limit = settings.max_line_bytes
-    columns = sniff(paths, settings.format, settings.columns, max_line_bytes=limit)
+    columns = sniff(paths, settings.format, settings.columns, task=settings.task, max_line_bytes=limit)
     for _ in read(paths, columns, max_line_bytes=limit, on_bad_utf8=settings.on_bad_utf8):
         pass
 

@@ -21,15 +21,15 @@ from seq2x.data.check import check
 from seq2x.data.held_out import hold_out, write_examples
 from seq2x.data.notes import LOST
 from seq2x.data.store import Store, data_fingerprint, open_store, store_key, write_store
-from seq2x.errors import DataError, FolderError
+from seq2x.errors import DataError, FolderError, UsageError
 from seq2x.models import build
 from seq2x.models.shape import ModelShape, shape_of
 from seq2x.plan import plan, profile
 from seq2x.predict import model_folder
 from seq2x.run import load
-from seq2x.settings import Settings, several
+from seq2x.settings import Settings, broken_rule, several
 from seq2x.tasks import Generate
-from seq2x.tasks.about import About
+from seq2x.tasks.about import MOST_RATIO, About
 from seq2x.tasks.seen import SEEN_FILE, Seen
 from seq2x.training.feed import store_folder
 from seq2x.training.finetune import Parent, inherit
@@ -89,7 +89,7 @@ def prepare(
     if parent:
         settings, reasons = parent.calm(settings, reasons)
     train, valid = _split(data, settings)
-    _keep(folder, valid)
+    _keep(folder, valid, alone=not data.columns.source)
     if parent:
         source_codec, target_codec = parent.task.source_codec, parent.task.target_codec
     else:
@@ -100,7 +100,8 @@ def prepare(
     shape = parent.shape(settings) if parent else _shape(settings, source_codec, target_codec)
     torch.manual_seed(seed_of(settings.seed, 0, 0, "init"))
     model = parent.model(shape) if parent else build(shape)
-    about = About.of(settings, shape, looked.fit.metrics[0], _length_ratio(store))
+    fitting = "perplexity" if looked.alone else looked.fit.metrics[0]
+    about = About.of(settings, shape, fitting, _length_ratio(store))
     seen = Seen.of(train(), (source_codec, target_codec))
     if settings.valid:
         _say_overlap(seen, valid, paths, several(settings.valid), say)
@@ -141,6 +142,7 @@ def _check(data: _Source, say: Callable[[str], None]) -> None:
         data.paths,
         format=settings.format,
         columns=settings.columns,
+        task=settings.task,
         max_source_length=settings.max_source_length,
         max_target_length=settings.max_target_length,
         on_bad_utf8=settings.on_bad_utf8,
@@ -167,8 +169,12 @@ def _say_overlap(
     """A warning if validation would praise memory: how many of the sources in the files `named` are trained on."""
     sources, pairs = seen.count(valid)
     if sources:
-        found = f"{sources:,} of {len(valid):,} sources of {', '.join(named)} occur in the data"
-        say(f"valid: warning: {found} ({pairs:,} with the same target): scores on them measure memory")
+        alone = not any(example.source for example in valid)
+        found = (
+            f"{sources:,} of {len(valid):,} {'texts' if alone else 'sources'} of {', '.join(named)} occur in the data"
+        )
+        same = "" if alone else f" ({pairs:,} with the same target)"
+        say(f"valid: warning: {found}{same}: scores on them measure memory")
         tests = " ".join(f"--test {name}" for name in named)
         say(f'valid: "seq2x check {" ".join(paths)} {tests}" shows the lines')
 
@@ -178,7 +184,9 @@ class _Source:
 
     def __init__(self, paths: Sequence[str], settings: Settings, say: Callable[[str], None]) -> None:
         self.paths, self.settings, self._say = paths, settings, say
-        self.columns: Columns = sniff(paths, settings.format, settings.columns, max_line_bytes=settings.max_line_bytes)
+        self.columns = self._look(paths, settings.task)
+        if not self.columns.source and (problem := broken_rule(replace(settings, task="lm"))):
+            raise UsageError(str(paths[0]), problem)
         for reason in self.columns.reasons:
             say(f"data: {reason}")
         self._merged: list[Example] | None = None
@@ -190,7 +198,11 @@ class _Source:
             self.count = sum(1 for _ in self._read(paths, self.columns, notes))
         _tell(notes, "data", say)
         if not self.count:
-            raise DataError(str(paths[0]), "no examples", "pairs of a source and a target", notes.summary())
+            raise DataError(str(paths[0]), "no examples", self._expected, notes.summary())
+
+    @property
+    def _expected(self) -> str:
+        return "pairs of a source and a target" if self.columns.source else "texts, one a line"
 
     def examples(self) -> Iterator[Example]:
         """All of them, in order."""
@@ -200,13 +212,19 @@ class _Source:
 
     def other(self, paths: Sequence[str]) -> list[Example]:
         """The examples of other files of the same kind: of a validation file, or of its two sides."""
-        columns = sniff(paths, self.settings.format, self.settings.columns, max_line_bytes=self.settings.max_line_bytes)
+        columns = self._look(paths, "generate" if self.columns.source else "lm")
         notes = Notes()
         found = list(self._read(paths, columns, notes))
         _tell(notes, "valid", self._say)
         if not found:
-            raise DataError(paths[0], "no examples", "pairs of a source and a target", notes.summary())
+            raise DataError(paths[0], "no examples", self._expected, notes.summary())
         return merge(found) if self._merged is not None else found
+
+    def _look(self, paths: Sequence[str], task: str) -> Columns:
+        """What the columns of `paths` are taken for."""
+        settings = self.settings
+        limit = settings.max_line_bytes
+        return sniff(paths, settings.format, settings.columns, task=task, max_line_bytes=limit)
 
     def _read(self, paths: Sequence[str], columns: Columns, notes: Notes) -> Iterator[Example]:
         settings = self.settings
@@ -219,7 +237,8 @@ def _split(data: _Source, settings: Settings) -> tuple[Callable[[], Iterator[Exa
         train: Callable[[], Iterator[Example]] = data.examples
         valid = data.other(several(settings.valid))
     else:
-        held = hold_out((e.source for e in data.examples()), settings.valid_size, settings.seed, str(data.paths[0]))
+        grouped = (e.source or e.targets[0] for e in data.examples())  # what is read, or the text that stands alone
+        held = hold_out(grouped, settings.valid_size, settings.seed, str(data.paths[0]))
 
         def train() -> Iterator[Example]:
             return compress(data.examples(), ~held)
@@ -228,16 +247,16 @@ def _split(data: _Source, settings: Settings) -> tuple[Callable[[], Iterator[Exa
     return train, valid
 
 
-def _keep(folder: Path, valid: Sequence[Example]) -> None:
+def _keep(folder: Path, valid: Sequence[Example], alone: bool) -> None:
     """Write what is held out into `splits/`."""
     (folder / "splits").mkdir(exist_ok=True)
-    written = write_examples(folder / "splits" / "valid.tsv", valid)
+    written = write_examples(folder / "splits" / "valid.tsv", valid, alone)
     for path in set((folder / "splits").glob("valid.*")) - {written}:  # of a start that did not get as far as step 0
         path.unlink()
 
 
 def _learn(train: Callable[[], Iterator[Example]], settings: Settings) -> tuple[TextCodec, TextCodec]:
-    """Codecs learned on the training side only: what is held out must stay unknown."""
+    """Codecs learned on the training side only: what is held out must stay unknown. A language model has one."""
 
     def learn(lines: Iterable[str], units: Any) -> TextCodec:
         return TextCodec.learn(
@@ -250,6 +269,9 @@ def _learn(train: Callable[[], Iterator[Example]], settings: Settings) -> tuple[
     def targets() -> Iterator[str]:
         return (target for e in train() for target in e.targets)
 
+    if settings.task == "lm":
+        codec = learn(targets(), settings.target_units)
+        return codec, codec
     if settings.joint_vocab:
         both = (text for e in train() for text in (e.source, *e.targets))
         codec = learn(both, settings.source_units)
@@ -292,6 +314,11 @@ def _say_plan(
 ) -> None:
     for name, reason in reasons.items():
         say(f"{name} = {getattr(settings, name)}  ({reason})")
+    if settings.task == "lm":
+        say(f"symbols: {target.size:,}")
+        if settings.label_smoothing:
+            say(f"label_smoothing = {settings.label_smoothing} costs perplexity: 0 is usual for a language model")
+        return
     say(f"symbols: {source.size:,} source, {target.size:,} target" + (" (one vocabulary)" if source is target else ""))
 
 
@@ -325,13 +352,15 @@ def _write_stores(
         lines = [
             line
             for side, one in zip(("source", "target"), unknowns, strict=True)
+            if side == "target" or settings.task != "lm"
             for line in one.lines(side, always=True)
         ]
         _tell(notes, part, say, len(store) + store.set_aside)
         for line in lines:
             say(f"{part}: {line}")
         tokens = int(np.sum(store.target_lengths, dtype=np.int64))
-        say(f"{part}: {len(store):,} pairs, {tokens:,} target tokens")
+        what = "texts" if settings.task == "lm" else "pairs"
+        say(f"{part}: {len(store):,} {what}, {tokens:,} target tokens")
         stores[part] = store
     return stores["train"], stores["valid"]
 
@@ -361,9 +390,11 @@ def _key(data: str, codecs: tuple[TextCodec, TextCodec], settings: Settings) -> 
 
 
 def _length_ratio(store: Store) -> float:
-    """Target symbols per source symbol that 999 of 1,000 training pairs keep to; at least 2."""
+    """Target symbols per source symbol that 999 of 1,000 training pairs keep to; at least 2. Of a text that stands alone
+    the one source symbol is `</s>`, so that it is how long nearly all texts are.
+    """
     ratios = np.asarray(store.target_lengths, np.float64) / np.maximum(store.source_lengths, 1)
-    return float(max(2.0, np.ceil(10.0 * np.quantile(ratios, 0.999)) / 10.0))
+    return float(min(max(2.0, np.ceil(10.0 * np.quantile(ratios, 0.999)) / 10.0), MOST_RATIO))
 
 
 def _shape(settings: Settings, source: TextCodec, target: TextCodec) -> ModelShape:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -261,9 +262,10 @@ class Session:
         clock = {"seconds": round(t.seconds(), 3), "validation_seconds": round(seconds, 3)}
         t.log.record("valid", t.progress.step, values, clock)
         mark = "the best so far" if better else f"best {t.progress.best:.2f} at step {t.progress.best_step:,}"
-        t.log.say(
-            f"step {t.progress.step:,}: {found.metric} {found.value:.2f} ({mark}), held-out loss {found.loss:.3f}"
-        )
+        loss = f"held-out loss {found.loss:.3f}"
+        if not self._task.about.shape.source:
+            loss = f"perplexity {math.exp(min(found.loss, 700.0)):,.1f} per symbol"
+        t.log.say(f"step {t.progress.step:,}: {found.metric} {found.value:.2f} ({mark}), {loss}")
         for line in lines:
             t.log.say(
                 f"    {_short(line['source'])} -> {_short(line['output'])}   (right: {_short(line['reference'])})"
@@ -317,7 +319,8 @@ def _valid_examples(folder: Path, expected: str = "") -> list[Example]:
     if expected and held_out_sum(folder) != expected:
         raise FolderError(str(path), "damaged or changed (its sha256 differs)", "what was held out", _AGAIN)
     tsv = Columns("tsv", (1,), (2,), width=2)  # as it was written: a first line like "source TAB target" is no header
-    columns = tsv if path.suffix == ".tsv" else Columns("jsonl", ("source",), ("target",))
+    lines = Columns("lines", (), (1,), width=1)
+    columns = {".tsv": tsv, ".txt": lines}.get(path.suffix, Columns("jsonl", ("source",), ("target",)))
     return list(read([path], columns, max_line_bytes=sys.maxsize))
 
 

@@ -211,7 +211,7 @@ def _look(request: Request) -> None:
             return
     valid = several(asked.valid)
     for paths in (request.paths, valid) if valid else (request.paths,):
-        sniff(paths, asked.format, asked.columns, max_line_bytes=asked.max_line_bytes)
+        sniff(paths, asked.format, asked.columns, task=asked.task, max_line_bytes=asked.max_line_bytes)
     parent = [model_folder(request.from_run)] if request.from_run else []
     for one in parent:
         load(one)

@@ -60,6 +60,8 @@ class Validator:
         plain = replace(settings, subword_dropout=0.0, batch_tokens=4096)
         self._rows = _spread(examples)
         self.shown = [examples[row] for row in self._rows]
+        if not task.about.shape.source:  # a language model is shown how a text begins
+            self.shown = [replace(example, source=_beginning(example.targets[0])) for example in self.shown]
         self._feed = StoreFeed(store, plain, (task.source_codec, task.target_codec), task.device)
 
     def __call__(self, history: Sequence[Sequence[float]], step: int, train_loss: float) -> Validation:
@@ -118,7 +120,13 @@ class Validator:
 
 def _spread(examples: Sequence[Example]) -> list[int]:
     """Rows of a few different sources, spread over all."""
-    first = {e.source: row for row, e in reversed(list(enumerate(examples)))}
+    first = {e.source or e.targets[0]: row for row, e in reversed(list(enumerate(examples)))}
     rows = sorted(first.values())
     every = max(len(rows) // EXAMPLES, 1)
     return rows[::every][:EXAMPLES]
+
+
+def _beginning(text: str) -> str:
+    """The first third of a text, of whole words where there are blanks."""
+    head = text[: max(len(text) // 3, 1)]
+    return head.rpartition(" ")[0] or head
