@@ -92,6 +92,9 @@ def plan(data: Profile, settings: Settings, *, device: str = "cpu") -> Plan:
     given = _Given(settings)
     _plan_text(data, given)
     given.choose("valid_metric", data.fit.metrics[0], data.fit.reason)
+    if given["model"] == "ngram":  # it is counted: nothing of a training is to be chosen
+        _plan_valid(data, given)
+        return Plan(given.settings, given.reasons)
     _plan_size(data, given, device)
     _plan_rates(data, given)
     _plan_steps(data, given, device)
@@ -329,6 +332,10 @@ def _plan_steps(data: Profile, given: _Given, device: str) -> None:
     given.choose("warmup_steps", warmup, f"the rate climbs for the first tenth of the steps, from 50 to {most}")
     valid = _round(min(max(given["max_steps"] / 25, 25), 2_000))
     given.choose("valid_steps", min(valid, given["max_steps"]), "about 25 looks at held-out data")
+    _plan_valid(data, given)
+
+
+def _plan_valid(data: Profile, given: _Given) -> None:
     if given["valid"] is None:
         size = max(1, min(500, data.pairs // 10))
         given.choose("valid_size", size, "held out of training: a tenth, 500 at most, which tell two models apart")

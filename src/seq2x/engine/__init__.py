@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 
 from seq2x.errors import UsageError
-from seq2x.models import EncoderDecoder
+from seq2x.models import EncoderDecoder, Ngram
 from seq2x.types import Decoder, Padded
 
 __all__ = ["Chosen", "Engine", "choose"]
@@ -24,19 +24,19 @@ class Engine(Decoder, Protocol):
         ...
 
 
-def choose(model: EncoderDecoder, backend: str = "auto") -> Engine:
+def choose(model: EncoderDecoder | Ngram, backend: str = "auto") -> Engine:
     """The engine to decode `model` with, its weights as they are now.
 
     auto: native where it can run this model, else torch. Raises `UsageError` where native is wanted and not to be had.
     """
-    if backend == "torch":
+    if backend == "torch" or (isinstance(model, Ngram) and backend != "native"):
         return model
     from . import library
     from .packing import Packed, suits
 
     why = suits(model)
     found = library.find() if not why else None
-    if found is None or found.functions is None:
+    if found is None or found.functions is None or isinstance(model, Ngram):
         if backend == "native":
             raise UsageError("backend", f"native: {why or (found.why if found else '')}", "torch, or auto")
         return model
@@ -48,7 +48,7 @@ def choose(model: EncoderDecoder, backend: str = "auto") -> Engine:
 class Chosen:
     """The engine of one model, chosen anew only where its weights may have changed since."""
 
-    def __init__(self, model: EncoderDecoder) -> None:
+    def __init__(self, model: EncoderDecoder | Ngram) -> None:
         self._model, self._engines = model, dict[str, tuple[object, Engine]]()
 
     def __call__(self, backend: str) -> Engine:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from seq2x.models.encoder_decoder import EncoderDecoder
+from seq2x.models.ngram import Ngram
+from seq2x.models.no_encoder import NoEncoder
 from seq2x.models.transformer_decoder import TransformerDecoder
 from seq2x.models.transformer_encoder import TransformerEncoder
 from seq2x.nn.norms import BatchNorm, LayerNorm, RMSNorm
@@ -27,11 +29,13 @@ _T = TypeVar("_T")
 _ACTIVATIONS = {"relu": 0, "gelu": 1, "gated": 2}
 
 
-def suits(model: EncoderDecoder) -> str:
+def suits(model: EncoderDecoder | Ngram) -> str:
     """Why the native engine cannot run `model`, empty if it can."""
+    if isinstance(model, Ngram) or isinstance(model.encoder, NoEncoder):
+        return "it has no language models"
     encoder, decoder = model.encoder, model.decoder
     if not isinstance(encoder, TransformerEncoder) or not isinstance(decoder, TransformerDecoder):
-        return "it has Transformers that read a source only"
+        return "it has Transformers only"
     weights = list(model.parameters())
     if any(weight.device.type != "cpu" for weight in weights):
         return "it runs on processors only"

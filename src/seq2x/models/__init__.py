@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -13,6 +13,7 @@ from seq2x.nn.initial import SMALL
 from seq2x.nn.outputs import VocabularyOutput
 
 from .encoder_decoder import DecoderModule, EncoderDecoder, EncoderModule, shift
+from .ngram import Ngram, NgramShape
 from .no_encoder import NoEncoder
 from .recurrent_decoder import RecurrentDecoder
 from .recurrent_encoder import RecurrentEncoder
@@ -28,13 +29,21 @@ __all__ = [
     "EncoderDecoder",
     "EncoderModule",
     "ModelShape",
+    "Ngram",
+    "NgramShape",
     "NoEncoder",
+    "Shape",
     "build",
     "expected_tensors",
     "parameters",
+    "read_shape",
+    "rebuild",
     "shape_of",
     "shift",
 ]
+
+Shape: TypeAlias = ModelShape | NgramShape
+"""Of a model that is trained, or of one that is counted."""
 
 ENCODERS: Mapping[str, Callable[[ModelShape, Embedding], EncoderModule]] = {
     "transformer": TransformerEncoder,
@@ -64,6 +73,17 @@ def build(shape: ModelShape) -> EncoderDecoder:
     output = VocabularyOutput(shape.width, shape.target_size, None if shape.tied == "none" else target)
     encoder = ENCODERS[shape.kind](shape, source) if source else NoEncoder(target)
     return EncoderDecoder(encoder, DECODERS[shape.kind](shape, target), output)
+
+
+def rebuild(shape: Shape) -> EncoderDecoder | Ngram:
+    """A model of any shape, to be filled with what was stored."""
+    return Ngram(shape) if isinstance(shape, NgramShape) else build(shape)
+
+
+def read_shape(mapping: Any, where: str) -> Shape:
+    """The shape whose `to_json` is `mapping`. Raises `FolderError` for anything else."""
+    counted = isinstance(mapping, Mapping) and mapping.get("kind") == NgramShape.kind
+    return NgramShape.from_json(mapping, where) if counted else ModelShape.from_json(mapping, where)
 
 
 def expected_tensors(shape: ModelShape) -> dict[str, tuple[int, ...]]:

@@ -202,6 +202,7 @@ def shape_of(settings: Settings, source_size: int, target_size: int, joint: bool
     from the data.) Raises `UsageError` naming the setting and the rule it breaks.
     """
     width = settings.width or 256
+    assert settings.model != "ngram"  # counted: its shape is what is found, see `seq2x.models.ngram`
     kind = "transformer" if settings.model == "auto" else settings.model
     embedding_width = settings.embedding_width or width
     if settings.tied == "all" and not joint:

@@ -33,10 +33,10 @@ _ROOM = 32  # steps by which the kept keys and values grow: rarely copied, littl
 class TransformerState:
     """What the decoder carries. Spent by the step it is given to: the buffers belong to the next state.
 
-    `memory`: per layer the keys and values of each sentence, `[B,H,S,d]`, and `mask` `[B,1,1,S]` or None: computed
-    once, never repeated for beams; no keys where there is no source. `cache` `[layers,2,B,H,room*K,d]`: keys and values of the `consumed` steps so far.
-    `ancestry` `[B,1,K,consumed*K]`: true where a slot is in the past of a beam; None for a single beam, whose past is
-    all of it.
+    `memory`: per layer the keys and values of each sentence, `[B,H,S,d]`, None without a source, and `mask` `[B,1,1,S]`
+    or None: computed once, never repeated for beams. `cache` `[layers,2,B,H,room*K,d]`: keys and values of the
+    `consumed` steps so far. `ancestry` `[B,1,K,consumed*K]`: true where a slot is in the past of a beam; None for a
+    single beam, whose past is all of it.
     """
 
     memory: list[Remembered | None]
