@@ -173,10 +173,12 @@ def load(
     *,
     threads: int = 0,
     ensemble: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+    lm: str | os.PathLike[str] | None = None,
 ) -> Predictor:
     """The run in `folder` (the run folder, or its `best/` alone), ready to use.
 
     `ensemble`: a further run, or several, trained with the same target vocabulary, that decide together with it.
+    `lm`: a language model that has a say in what they predict, by `lm_weight` and as `lm_use` has it.
     `threads`: CPU threads, 1,024 at most; 0 leaves torch's own choice. Raises `FolderError` for a folder that cannot be
     trusted, `DeviceError` for a device that is not there, `UsageError` for an argument that is of the wrong kind.
     """
@@ -187,7 +189,7 @@ def load(
         raise UsageError("device", f"a {type(device).__name__}", "auto, cpu, cuda or cuda:N")
     threads = resolve({"threads": threads}, "settings").threads
     others = [ensemble] if isinstance(ensemble, str | os.PathLike) else ensemble
-    paths = [model_folder(path) for path in (folder, *others)]
+    paths = [model_folder(path) for path in (folder, *others, *(() if lm is None else (lm,)))]
     saved = [run.load(path) for path in paths]  # all sums are verified before torch is even imported
 
     import torch
@@ -200,14 +202,17 @@ def load(
         torch.set_num_threads(threads)
     place = pick_device(device)
     first, *team = [Generate.from_saved(one, place) for one in saved]
-    for path, other in zip(paths[1:], team, strict=True):
+    helper = None if lm is None else team.pop()
+    if helper is not None and helper.about.shape.source:
+        raise FolderError(str(paths.pop()), "a run that reads a source", "a language model", "train one on texts alone")
+    for path, other in zip(paths[1:], team, strict=False):
         if other.about.shape.source != first.about.shape.source:
             raise FolderError(str(path), "a language model beside one that reads a source", "runs of one kind")
         if other.target_codec.to_bytes() != first.target_codec.to_bytes():
             found = "other target symbols than the first run's"
             raise FolderError(str(path), found, "runs of one ensemble to share them", "train them on the same data")
-    seen, *seen_by_team = [one.contents.get(SEEN_FILE) for one in saved]
-    return Predictor(first.with_team(team), seen, seen_by_team)
+    seen, *seen_by_team = [one.contents.get(SEEN_FILE) for one in saved[: len(team) + 1]]
+    return Predictor(first.with_team(team, helper), seen, seen_by_team)
 
 
 def model_folder(folder: str | os.PathLike[str]) -> Path:

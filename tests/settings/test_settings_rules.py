@@ -24,6 +24,11 @@ from seq2x.settings import Settings, resolve, without_effect
         ({"context_use": ""}, "context_use"),
         ({"joint_vocab": True, "source_units": "char", "target_units": "bpe"}, "both must be of one kind"),
         ({"device": "cuda:"}, "device"),
+        ({"task": "lm", "references": "merge"}, "is for pairs"),
+        ({"task": "lm", "tied": "all"}, 'tied = "target" is right'),
+        ({"task": "lm", "valid_metric": "bleu"}, 'valid_metric = "loss"'),
+        ({"task": "generate", "model": "ngram"}, "without a source"),
+        ({"task": "generate", "vocab_from": "runs/a"}, "--from"),
     ],
 )
 def test_contradictions(values, message):
@@ -46,6 +51,8 @@ def test_contradictions(values, message):
         {"joint_vocab": True, "source_units": "char"},
         {"width": 4096, "layers": 48, "feedforward": 16384, "vocab_size": 256_000},
         {"device": "cuda:12"},
+        {"task": "lm", "model": "ngram", "valid_metric": "loss", "vocab_from": "runs/a"},
+        {"model": "ngram"},
     ],
 )
 def test_no_contradictions(values):
@@ -77,6 +84,14 @@ def test_no_contradictions(values):
         ({"model": "gru", "attention_history": "location", "coverage_loss": 1.0, "guided_attention": 1.0}, []),
         ({"model": "transformer", "attention_history": "location", "coverage_loss": 1.0}, ["attention_history"]),
         ({"model": "gru", "context_use": "every", "layers": 1}, ["context_use"]),
+        (
+            {"task": "lm", "model": "gru", "encoder_layers": 2, "context": "last", "guided_attention": 1.0, "width": 8},
+            ["context", "encoder_layers", "guided_attention"],
+        ),
+        ({"model": "ngram", "order": 3, "width": 8, "max_steps": 9, "seed": 2}, ["max_steps", "width"]),
+        ({"model": "gru", "order": 3}, ["order"]),
+        ({"lm_weight": 0.0, "lm_use": "rerank"}, ["lm_use"]),
+        ({"sample": True, "lm_use": "rerank", "lm_weight": 0.5}, ["lm_use", "lm_weight"]),
         ({"model": "gru", "context_use": "state+every", "layers": 2, "decoder_layers": 1}, ["context_use"]),
         ({"model": "gru", "context_use": "every", "layers": 2}, []),
         ({"model": "gru", "context_use": "every"}, []),

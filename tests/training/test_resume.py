@@ -57,6 +57,7 @@ CELLS = {
         "norm_position": "post",
         "max_grad_norm": 0.0,
     },
+    "language": {"columns": "target=2", "model": "lstm", "precision": "bf16", **BOTH, **BPE},
     "loss-metric": {"valid_metric": "loss", "early_stopping": 2, "ema": 0.5, "accum_count": 4},
 }  # fmt: skip
 

@@ -71,11 +71,14 @@ def _codec(saved: Saved, name: str) -> dict[str, Any]:
 def _words(name: str, facts: dict[str, Any]) -> str:
     model, task = facts["model"], facts["task"]
     size = sum(facts["files"].values())
-    reads = model.get("source", True)
+    counted = model["kind"] == "ngram"
+    reads = model.get("source", True) and not counted
     lines = [
         f"{name}: text in, text out ({task['task']})" if reads else f"{name}: a language model ({task['task']})",
-        f"  made by    {facts['writer']}, after {facts['step']:,} updates",
-        f"  model      {_model(model)}, {facts['parameters']:,} weights",
+        f"  made by    {facts['writer']}" + ("" if counted else f", after {facts['step']:,} updates"),
+        f"  model      {_ngrams(model)}"
+        if counted
+        else f"  model      {_model(model)}, {facts['parameters']:,} weights",
         f"  reads      {_side(facts['source'])}; at most {model['max_source_length']:,} symbols a line"
         if reads
         else "  reads      nothing: a line is how a text begins",
@@ -91,6 +94,11 @@ def _words(name: str, facts: dict[str, Any]) -> str:
         lines.append(f"  began from {_short(about['parent'])}")
     lines.append(f"  files      {len(facts['files'])}, {_bytes(size)}; every sum agrees")
     return "\n".join(map(escape, lines)) + "\n"  # the folder may be somebody else's
+
+
+def _ngrams(model: dict[str, Any]) -> str:
+    order = len(model["grams"]) + 1
+    return f"n-grams of up to {order} symbols, {model['target_size'] + sum(model['grams']):,} of them, Kneser-Ney"
 
 
 def _model(model: dict[str, Any]) -> str:

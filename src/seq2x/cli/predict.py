@@ -38,11 +38,12 @@ def add(parser: Parser) -> None:
     parser.add_argument("-o", "--out", metavar="FILE", help="write here instead of standard output")
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted --out FILE ends")
     parser.add_argument("--ensemble", metavar="RUN", action="append", default=[], help="decide together with this run")
+    parser.add_argument("--lm", metavar="RUN", help="a language model that has a say; see lm_weight, lm_use")
     parser.add_argument("--prefix", metavar="TEXT", help="every output begins with TEXT")
     parser.add_argument(
         "--forbid", metavar="TOKEN", action="append", default=[], help="never write TOKEN (repeatable); see --json"
     )
-    shown = ("columns", "beam_size", "n_best", "sample", "device")
+    shown = ("beam_size", "n_best", "sample", "device")
     add_settings(parser, "search", "machine", shown=shown, also=("seed", *_FILE))
 
 
@@ -64,12 +65,14 @@ def run(arguments: argparse.Namespace) -> int:
         settings.get("device", "auto"),
         threads=settings.get("threads", 0),
         ensemble=arguments.ensemble,
+        lm=arguments.lm,
     )
     resolved = predictor.settings(**settings)
     predictor.task.forbid(arguments.forbid)  # a token that is none is said before --out is touched
     notes = Notes()
     inputs, idle = _inputs(arguments, file, str(predictor.task.about.search.get("columns", "auto")), notes)
-    for line in [*without_effect(resolved, settings), *predictor.task.out_of_reach(resolved), *idle]:
+    idle += predictor.task.out_of_reach(resolved) + predictor.task.unused(settings)
+    for line in [*without_effect(resolved, settings), *idle]:
         streams.note(line)
     if "seed" in settings and not resolved.sample:
         streams.note("seed has no effect with sample = false")

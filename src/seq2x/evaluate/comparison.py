@@ -70,8 +70,8 @@ def _language_models(
     """Two language models on the same texts, by perplexity per word; there are no outputs to differ."""
     judged = items(a, path, data)
     with placed(judged.examples):
-        lines = [texts_scored(one, judged.examples, search) for one in (a, b)]
-    verdict = versus(*lines, [example.targets[0] for example in judged.examples], metric)
+        scored_a, scored_b = (texts_scored(one, judged.examples, search) for one in (a, b))
+    verdict = versus(scored_a, scored_b, [example.targets[0] for example in judged.examples], metric)
     notes = [*judged.notes, *unsearched(search)]
     notes += [line for one, whose in ((a, " of a"), (b, " of b")) for line in overlap(one, judged.examples, whose)]
     return Compared(verdict, [], judged.examples, [], [], notes)

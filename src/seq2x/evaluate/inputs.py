@@ -67,14 +67,20 @@ def parted(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
     return data, {name: value for name, value in settings.items() if name not in _FILE}
 
 
-def loaded(run: Run, search: Mapping[str, Any], ensemble: Runs = ()) -> Predictor:
-    """The run, ready to use; `ensemble` decides together with it. Raises `FolderError`, `DeviceError`, `UsageError`."""
+def loaded(
+    run: Run, search: Mapping[str, Any], ensemble: Runs = (), lm: str | os.PathLike[str] | None = None
+) -> Predictor:
+    """The run, ready to use; `ensemble` decides together with it, and `lm` helps.
+
+    Raises `FolderError`, `DeviceError`, `UsageError`.
+    """
     others = several(ensemble)
     if not isinstance(run, Predictor):
-        return load(run, search.get("device", "auto"), threads=search.get("threads", 0), ensemble=others)
-    if others:
-        todo = "give it where the run is loaded: seq2x.load(run, ensemble=...)"
-        raise UsageError("ensemble", "runs beside one that is loaded already", todo=todo)
+        return load(run, search.get("device", "auto"), threads=search.get("threads", 0), ensemble=others, lm=lm)
+    for name, given in (("ensemble", others), ("lm", lm)):
+        if given:
+            todo = f"give it where the run is loaded: seq2x.load(run, {name}=...)"
+            raise UsageError(name, "a run beside one that is loaded already", todo=todo)
     return run
 
 
@@ -97,7 +103,7 @@ def own_columns(predictor: Predictor, data: Mapping[str, Any]) -> list[str]:
 
 
 def pairs(paths: Paths, how: Settings) -> Items:
-    """Every record of a set, those with blank sides too; `how.task` "lm": of texts that stand alone. Raises `DataError`."""
+    """Every record of a set, those with blank sides too (`how.task` "lm": texts alone). Raises `DataError`."""
     from seq2x.data import Notes, read, sniff
     from seq2x.data.lines import display
 

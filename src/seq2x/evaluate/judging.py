@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -31,22 +32,39 @@ class Report:
     notes: list[str]
 
 
-def evaluate(run: Run, path: Paths, *, metric: Metrics = (), ensemble: Runs = (), **settings: Any) -> dict[str, Result]:
+def evaluate(
+    run: Run,
+    path: Paths,
+    *,
+    metric: Metrics = (),
+    ensemble: Runs = (),
+    lm: str | os.PathLike[str] | None = None,
+    **settings: Any,
+) -> dict[str, Result]:
     """The metrics of `run` on the pairs in `path`, by name, the one that fits the task first.
 
     `metric` says which to compute instead: a name or an object of one (`seq2x.types.Metric`), or several. `ensemble`:
-    a further run that decides together with it, or several. `settings`: those of search and machine, and `format`,
+    a further run that decides together with it, or several; `lm`: a language model beside it. `settings`: those of
+    search and machine, and `format`,
     `columns`, `references` for the file. Raises `DataError`, `FolderError` or `UsageError`.
     """
-    return report(run, path, metric=metric, ensemble=ensemble, **settings).results
+    return report(run, path, metric=metric, ensemble=ensemble, lm=lm, **settings).results
 
 
-def report(run: Run, path: Paths, *, metric: Metrics = (), ensemble: Runs = (), **settings: Any) -> Report:
+def report(
+    run: Run,
+    path: Paths,
+    *,
+    metric: Metrics = (),
+    ensemble: Runs = (),
+    lm: str | os.PathLike[str] | None = None,
+    **settings: Any,
+) -> Report:
     """`evaluate` with all there is to know: outputs, examples, notes."""
     from seq2x.metrics import chosen, make
 
     data, search = parted(settings)
-    predictor = loaded(run, search, ensemble)
+    predictor = loaded(run, search, ensemble, lm)
     if is_language_model(predictor):
         return _perplexities(predictor, path, metric, data, search)
     asked = chosen(metric)

@@ -59,8 +59,8 @@ def versus(
     if name == "perplexity" and [len(x.token_log_p) for x in a] != [len(x.token_log_p) for x in b]:
         todo = "perplexity_word and perplexity_char compare any two"
         raise UsageError("metric", "perplexity per symbol of two models with other symbols", todo=todo)
-    sides = [rows([x.log_p for x in lines], [u[name] for u in _units(lines, texts)]) for lines in (a, b)]
-    return compared(Perplexity(name), *sides)
+    left, right = (rows([x.log_p for x in lines], [u[name] for u in _units(lines, texts)]) for lines in (a, b))
+    return compared(Perplexity(name), left, right)
 
 
 def _units(lines: Sequence[TargetScore], texts: Sequence[str]) -> list[dict[str, int]]:

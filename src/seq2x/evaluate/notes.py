@@ -20,7 +20,8 @@ def searched(predictor: Predictor, search: Mapping[str, Any]) -> tuple[dict[str,
     from seq2x.settings import without_effect
 
     resolved = predictor.settings(**search)
-    notes = [*without_effect(resolved, search), *predictor.task.out_of_reach(resolved)]
+    task = predictor.task
+    notes = [*without_effect(resolved, search), *task.out_of_reach(resolved), *task.unused(search)]
     if "n_best" in search:
         notes.append("n_best has no effect: the best output of each input is what counts")
     return {name: value for name, value in search.items() if name != "n_best"}, notes

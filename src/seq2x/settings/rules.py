@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import unicodedata
 from collections.abc import Collection
@@ -59,14 +60,16 @@ def broken_rule(settings: Settings) -> str:
 
 
 def _task_rule(s: Settings) -> str:
+    if s.task == "generate" and s.model == "ngram":
+        return 'model = "ngram" is a language model, without a source: one text a line, task = "lm"'
+    if s.task == "generate" and s.vocab_from:
+        return 'vocab_from is for a language model, task = "lm"; training on from a run with its vocabularies is --from'
     if s.task != "lm":
         return ""
     if s.references == "merge":
         return 'references = "merge" is for pairs: a text of a language model has no source that others could share'
     if s.tied == "all":
-        return (
-            'tied = "all" is for pairs: a language model has no source embeddings; tied = "target" is what it can have'
-        )
+        return 'tied = "all" is for pairs: a language model has no source to share with; tied = "target" is right'
     if s.valid_metric not in ("auto", "loss"):
         return f'valid_metric = "{s.valid_metric}" is of outputs; a language model is judged by valid_metric = "loss"'
     return ""
@@ -137,6 +140,10 @@ def without_effect(settings: Settings, given: Collection[str]) -> list[str]:
     """One sentence for each name in `given` that changes nothing beside the others."""
     found = {}
     recurrent = settings.model in ("gru", "lstm", "rnn")
+    if settings.model == "ngram":
+        found = dict.fromkeys(_trained(), 'model = "ngram"; it is counted')
+    elif settings.model != "auto":
+        found["order"] = f'model = "{settings.model}"; it is for model = ngram'
     for name in _TRANSFORMER_ONLY if recurrent else ():
         found[name] = f'model = "{settings.model}"; it is for the Transformer'
     for name in _RECURRENT_ONLY if settings.model == "transformer" else ():
@@ -149,6 +156,13 @@ def without_effect(settings: Settings, given: Collection[str]) -> list[str]:
     if settings.task == "lm":
         found |= dict.fromkeys(_OF_SOURCE, 'task = "lm"; there is no source')
     return [f"{name} has no effect with {found[name]}" for name in sorted(given) if name in found]
+
+
+def _trained() -> list[str]:
+    """Every setting of models that are trained."""
+    rooms = {field.name: field.metadata["room"] for field in dataclasses.fields(Settings)}
+    kept = ("model", "order", "seed", "seeds", "valid_metric", "valid_beam_size")
+    return [name for name, room in rooms.items() if room in ("model", "training") and name not in kept]
 
 
 def _idle_text(s: Settings) -> dict[str, str]:
@@ -179,6 +193,8 @@ def _idle_training(s: Settings) -> dict[str, str]:
 
 def _idle_search(s: Settings) -> dict[str, str]:
     found = {}
+    if s.lm_weight == 0.0:
+        found["lm_use"] = "lm_weight = 0"
     if s.length_penalty == "none":
         found["length_alpha"] = 'length_penalty = "none"'
     elif s.length_alpha == 0.0:
@@ -186,6 +202,8 @@ def _idle_search(s: Settings) -> dict[str, str]:
     if s.sample:
         for name in ("beam_size", "length_penalty", "length_alpha", "coverage_beta", "eos_gamma"):
             found[name] = "sample = true"
+        if s.lm_use == "rerank":
+            found["lm_use"] = found["lm_weight"] = "sample = true; draws are not ranked"
     else:
         for name in ("temperature", "top_k", "top_p"):
             found[name] = "sample = false"

@@ -88,15 +88,19 @@ class Settings:
     normalise: Literal["nfc", "nfkc", "none"] = _setting("nfc", "text", "Unicode form, on both sides, also in use")
     lower: bool = _setting(False, "text", "lower-case everything, outputs too; metrics keep case")
     unknown: Literal["bytes", "closed"] = _setting("bytes", "text", "word units: what an unknown word becomes")
+    vocab_from: str | None = _setting(
+        None, "text", "a run whose target vocabulary is taken: for a language model that is to help it (predict --lm)"
+    )
     subword_dropout: _Share = _setting(
         0.0, "text", "BPE-dropout: segment differently in every epoch (Provilkov et al. 2020)"
     )
 
     # --- model
     preset: Literal["auto", "tiny", "small", "base", "big"] = _setting("auto", "model", "a set of sizes")
-    model: Literal["auto", "transformer", "gru", "lstm", "rnn"] = _setting(
-        "auto", "model", "the kind of encoder and decoder"
+    model: Literal["auto", "transformer", "gru", "lstm", "rnn", "ngram"] = _setting(
+        "auto", "model", "the kind of encoder and decoder; ngram: a language model that is counted"
     )
+    order: Annotated[int, Ge(1), Le(10)] = _setting(5, "model", "symbols of the longest n-grams; model = ngram only")
     layers: _Count | None = _setting(None, "model", "layers of the encoder and of the decoder")
     encoder_layers: _Count | None = _setting(None, "model", "layers of the encoder alone")
     decoder_layers: _Count | None = _setting(None, "model", "layers of the decoder alone")
@@ -226,6 +230,16 @@ class Settings:
     top_k: _Zero = _setting(0, "search", "sample among the k best; 0: all", harmless=True)
     top_p: Annotated[float, Gt(0.0), Le(1.0)] = _setting(
         1.0, "search", "sample among the smallest set with this mass", harmless=True
+    )
+
+    lm_weight: Annotated[float, Ge(0.0), Le(10.0)] = _setting(
+        0.3, "search", "with --lm: score = log p + lm_weight * log p of the language model", harmless=True
+    )
+    lm_use: Literal["fusion", "rerank"] = _setting(
+        "fusion",
+        "search",
+        "with --lm: at every step of the search (same symbols), or to rank the beam's outputs anew (any symbols)",
+        harmless=True,
     )
 
     # --- machine

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from seq2x.errors import FolderError, Seq2xError
-from seq2x.models.shape import ModelShape
+from seq2x.models import Shape, read_shape
 from seq2x.settings import Settings, resolve
 from seq2x.strict_json import dump_json, parse_json
 
@@ -31,14 +31,14 @@ class About:
     an output may have that many times the symbols of its input, and some more.
     """
 
-    shape: ModelShape
+    shape: Shape
     metric: str = "exact_match"
     references: str = "each"
     search: Mapping[str, Any] = field(default_factory=dict)
     length_ratio: float = 2.0
 
     @classmethod
-    def of(cls, settings: Settings, shape: ModelShape, fitting: str, length_ratio: float = 2.0) -> About:
+    def of(cls, settings: Settings, shape: Shape, fitting: str, length_ratio: float = 2.0) -> About:
         """What a run with `settings` stores; `fitting` is the metric that fits the task (see `seq2x.metrics.fit`), for
         settings that name none.
         """
@@ -69,7 +69,7 @@ class About:
     @classmethod
     def from_files(cls, model: bytes, task: bytes, where: str) -> About:
         """What `to_files` wrote; `FolderError` for anything else."""
-        shape = ModelShape.from_json(parse_json(model, f"{where}/{MODEL_FILE}"), f"{where}/{MODEL_FILE}")
+        shape = read_shape(parse_json(model, f"{where}/{MODEL_FILE}"), f"{where}/{MODEL_FILE}")
         place = f"{where}/{TASK_FILE}"
         values = parse_json(task, place)
         if (

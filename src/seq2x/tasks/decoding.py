@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,13 +12,15 @@ from seq2x.engine import Engine
 from seq2x.errors import Seq2xError, UsageError
 from seq2x.search import Ensemble, Rules, Sampling, limits, sample, search
 from seq2x.settings import Settings
-from seq2x.tasks.reading import Source, padded
+from seq2x.tasks.helping import Helper, own_log_p
+from seq2x.tasks.reading import Source, one_line, padded
+from seq2x.tasks.scoring import most_symbols
 from seq2x.types import Alternative, Decoder, Hypotheses, Prediction, Want
 
 if TYPE_CHECKING:
     from seq2x.tasks.generate import Generate
 
-__all__ = ["Request", "decode", "most_symbols"]
+__all__ = ["Request", "decode"]
 
 _ROOM = 20  # symbols that an automatic limit leaves beyond a prefix, as beyond what the input's length makes likely
 
@@ -43,8 +45,10 @@ def decode(
     settings: Settings,
     want: Want,
     forbidden: tuple[int, ...],
+    helper: Helper | None = None,
 ) -> list[Prediction]:
-    """The outputs of `members`, which decide together, each with its engine, for a batch that is searched at once.
+    """The outputs of `members`, which decide together, each with its engine, for a batch that is searched at once;
+    `helper`: a language model beside them.
 
     Raises `UsageError` for a prefix that does not fit the limit, `DivergedError` for numbers that are none; both name
     the input by its place in the call.
@@ -56,25 +60,28 @@ def decode(
         if len(request.prefix) > limit:
             long = f"a prefix of {len(request.prefix):,} symbols"
             raise UsageError(_place(request), long, f"at most the limit of {limit:,}", row=request.row)
-    decoder, memory = _together(members, engines, [request.source for request in batch])
+    sources = [request.source for request in batch]
+    decoder, memory = _together(members, engines, sources)
+    fuses = helper is not None and helper.use == "fusion"
+    if helper is not None and fuses:
+        decoder, memory = helper.fused(decoder, memory, len(batch))
+    rules = _rules(settings, forbidden, helper is not None and not fuses)
     try:
         if settings.sample:
-            keys = np.array([request.source.key for request in batch], np.int64)
+            keys = np.array([source.key for source in sources], np.int64)
             found = sample(decoder, memory, lengths, most, _sampling(settings, forbidden), keys, prefix, want)
         else:
-            found = search(decoder, memory, lengths, most, _rules(settings, forbidden), prefix, want)
+            found = search(decoder, memory, lengths, most, rules, prefix, want)
     except Seq2xError as error:
         if error.row is None:
             raise
         raise error.at(_place(batch[error.row]), batch[error.row].row) from error
+    if fuses:
+        found = own_log_p(members, sources, found)
     codec = members[0].target_codec
-    return [_prediction(found, row, one.source.truncated, settings, codec) for row, one in enumerate(batch)]
-
-
-def most_symbols(members: Iterable[Generate]) -> int | None:
-    """How many symbols, `</s>` counted, an output of `members` together may have: learned positions end somewhere."""
-    shapes = [member.about.shape for member in members]
-    return min((shape.max_target_length + 1 for shape in shapes if shape.positions == "learned"), default=None)
+    if helper is not None and not fuses and not settings.sample:
+        found = helper.ranked(found, codec, rules)
+    return [_prediction(found, row, one.truncated, settings, codec) for row, one in enumerate(sources)]
 
 
 def _place(request: Request) -> str:
@@ -131,11 +138,13 @@ def _sampling(settings: Settings, forbidden: tuple[int, ...]) -> Sampling:
     )
 
 
-def _rules(settings: Settings, forbidden: tuple[int, ...]) -> Rules:
-    """With more than one output wanted, all that the beam holds: some may turn out to be the same text."""
+def _rules(settings: Settings, forbidden: tuple[int, ...], ranked: bool) -> Rules:
+    """With more than one output wanted, all that the beam holds: some may turn out to be the same text; and all where
+    they are to be `ranked` anew.
+    """
     return Rules(
         beam_size=settings.beam_size,
-        n_best=settings.beam_size if settings.n_best > 1 else 1,
+        n_best=settings.beam_size if settings.n_best > 1 or ranked else 1,
         length_penalty=settings.length_penalty,
         length_alpha=settings.length_alpha,
         coverage_beta=settings.coverage_beta,
@@ -192,7 +201,7 @@ def _alternative(found: Hypotheses, row: int, rank: int, codec: TextCodec) -> Al
     token_log_p = tuple(found.log_p[row, rank, :length].tolist())
     ids = tuple(found.tokens[row, rank, : length - 1 if ended else length].tolist())
     return Alternative(
-        value=_one_line(codec.decode(ids)),
+        value=one_line(codec.decode(ids)),
         tokens=tuple(codec.tokens(ids)),
         ids=ids,
         score=float(found.scores[row, rank]),
@@ -200,8 +209,3 @@ def _alternative(found: Hypotheses, row: int, rank: int, codec: TextCodec) -> Al
         token_log_p=token_log_p,
         stopped="end" if ended else "length",
     )
-
-
-def _one_line(text: str) -> str:
-    """`text` without line ends: what a model says must not become two records. A final CR would be lost, too."""
-    return text.replace("\r", " ").replace("\n", " ")

@@ -19,14 +19,15 @@ import torch
 from seq2x.codecs.text import TextCodec
 from seq2x.engine import Chosen
 from seq2x.errors import DataError, FolderError, Seq2xError, UsageError
-from seq2x.models import EncoderDecoder, build
+from seq2x.models import EncoderDecoder, Ngram, rebuild
 from seq2x.objectives import Attended, Likelihood
 from seq2x.saved import Saved
 from seq2x.settings import Settings
 from seq2x.tasks.about import MODEL_FILE, TASK_FILE, About
-from seq2x.tasks.decoding import Request, decode, most_symbols
+from seq2x.tasks.decoding import Request, decode
+from seq2x.tasks.helping import Helper
 from seq2x.tasks.reading import padded, read
-from seq2x.tasks.scoring import Given, TargetScore, require_scorable, score_batch
+from seq2x.tasks.scoring import Given, TargetScore, most_symbols, require_scorable, score_batch
 from seq2x.tasks.weights import fill, own_tensors, pack, verify
 from seq2x.tasks.wishes import forbidden_symbols, prefix_symbols
 from seq2x.tasks.workers import halving, in_order
@@ -43,29 +44,31 @@ class Generate:
     """One trained (or training) model with all it needs to turn raw texts into raw texts.
 
     `team`: further models over the same target symbols; together they decode as an ensemble (the mean of their
-    probabilities at every step), alone they do not know of each other.
+    probabilities at every step), alone they do not know of each other. `lm`: a language model that has a say in what
+    they predict, by `lm_weight` and as `lm_use` has it.
     """
 
     def __init__(
         self,
         source_codec: TextCodec,
         target_codec: TextCodec,
-        model: EncoderDecoder,
+        model: EncoderDecoder | Ngram,
         about: About,
         team: Sequence[Generate] = (),
+        lm: Generate | None = None,
     ) -> None:
         self.source_codec, self.target_codec = source_codec, target_codec
-        self.model, self.about, self.team = model, about, tuple(team)
+        self.model, self.about, self.team, self.lm = model, about, tuple(team), lm
         self.engine = Chosen(model)  # what decodes with the model's weights: `engine(backend)`
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.model.parameters()).device
+        return next(chain(self.model.parameters(), self.model.buffers())).device
 
-    def with_team(self, others: Sequence[Generate]) -> Generate:
-        """This model and `others` as an ensemble."""
-        return Generate(self.source_codec, self.target_codec, self.model, self.about, others)
+    def with_team(self, others: Sequence[Generate], lm: Generate | None = None) -> Generate:
+        """This model and `others` as an ensemble, and a language model beside them."""
+        return Generate(self.source_codec, self.target_codec, self.model, self.about, others, lm)
 
     @property
     def members(self) -> tuple[Generate, ...]:
@@ -91,14 +94,17 @@ class Generate:
         """One Prediction per text, in order: a search, or draws if `settings.sample`.
 
         Texts are decoded `settings.batch_size` together, the longest first, so that little is padding, on a CPU as
-        many such batches at once as torch has threads. A blank text has a blank output. Of a language model each text is
-        what its output begins with, a blank one leaves it free. With `settings.invariant` each
+        many such batches at once as torch has threads. A blank text has a blank output. With `settings.invariant` each
         text is decoded alone: the same bits whatever stands beside it. `prefixes`: what each output begins with (see
         `seq2x.tasks.wishes`), none where it is empty. `forbidden` symbols are not chosen (see `forbid`).
 
+        Of a language model each text is what its output begins with; a blank one leaves it free.
+
         Raises `UsageError` for a prefix that no output can begin with and `DivergedError` for a damaged model; the
-        `row` of each is the number of the text.
+        `row` of each is the number of the text. Also `UsageError` for a language model of other symbols that is to be
+        fused.
         """
+        helper = self._helper(settings)
         results = [Prediction("", stopped="empty")] * len(texts)
         requests = self._requests(texts, prefixes)
         requests.sort(key=lambda request: -request.source.length)
@@ -106,9 +112,9 @@ class Generate:
         parts = [requests[begin : begin + size] for begin in range(0, len(requests), size)]
 
         def work(part: Sequence[Request]) -> list[Prediction]:
-            return halving(lambda some: decode(self.members, engines, some, settings, want, forbidden), part)
+            return halving(lambda some: decode(self.members, engines, some, settings, want, forbidden, helper), part)
 
-        with _evaluating(self.members):
+        with _evaluating(self.members if self.lm is None else (*self.members, self.lm)):
             engines = [member.engine(settings.backend) for member in self.members]
             found = in_order(work, parts, self.device, settings.invariant)
         for request, result in zip(requests, chain.from_iterable(found), strict=True):
@@ -158,6 +164,11 @@ class Generate:
         wanted = {"min_length": settings.min_length + 1, "max_length": settings.max_length or 0}
         return [f"{name} = {getattr(settings, name):,}: {end}" for name, least in wanted.items() if least > most]
 
+    def unused(self, given: Iterable[str]) -> list[str]:
+        """One sentence for each setting in `given` that is for a language model, where there is none."""
+        names = () if self.lm is not None else ("lm_use", "lm_weight")
+        return [f"{name} has no effect without --lm" for name in names if name in given]
+
     # -------------------------------------------------------------- storage
 
     def to_files(self, weights: Mapping[str, torch.Tensor] | None = None) -> dict[str, bytes]:
@@ -191,13 +202,26 @@ class Generate:
         if layers > len(arrays):  # said at once: building thousands of layers takes a while even without memory
             raise FolderError(saved.where(WEIGHTS_FILE), f"{len(arrays)} tensors for {layers} layers", "more")
         with torch.device("meta"):  # shapes without memory: what a damaged file claims is not allocated
-            model = build(about.shape)
+            model = rebuild(about.shape)
         verify(arrays, model, saved.where(WEIGHTS_FILE))
         fill(model, arrays)
+        if isinstance(model, Ngram):
+            model.check(saved.where(WEIGHTS_FILE))
+            device = "cpu"  # it computes in numpy
         model.to(device).eval().requires_grad_(False)
         return cls(source, target, model, about)
 
     # -------------------------------------------------------------- within
+
+    def _helper(self, settings: Settings) -> Helper | None:
+        """The language model, if there is one and it counts."""
+        if self.lm is None or not settings.lm_weight:
+            return None
+        if settings.lm_use == "fusion" and self.lm.target_codec.to_bytes() != self.target_codec.to_bytes():
+            found = "a language model of other symbols than this run writes"
+            todo = "train one with --vocab-from RUN, or let it rank the outputs: --lm-use rerank"
+            raise UsageError("lm", found, "the same symbols for fusion", todo)
+        return Helper(self.lm, self.lm.engine("auto"), settings.lm_weight, settings.lm_use)
 
     def _requests(self, texts: Sequence[str], prefixes: Sequence[str]) -> list[Request]:
         """Every text that is not blank, read."""

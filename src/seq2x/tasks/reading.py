@@ -14,7 +14,7 @@ from seq2x.types import EOS, PAD, Padded
 if TYPE_CHECKING:
     from seq2x.tasks.generate import Generate
 
-__all__ = ["Source", "padded", "read"]
+__all__ = ["Source", "one_line", "padded", "read"]
 
 
 class Source(NamedTuple):
@@ -59,3 +59,8 @@ def padded(sequences: Sequence[Sequence[int]], device: torch.device) -> Padded:
     for row, ids in enumerate(sequences):
         values[row, : len(ids)] = ids
     return Padded(torch.from_numpy(values).to(device), torch.from_numpy(lengths))
+
+
+def one_line(text: str) -> str:
+    """`text` without line ends: what a model says must not become two records. A final CR would be lost, too."""
+    return text.replace("\r", " ").replace("\n", " ")

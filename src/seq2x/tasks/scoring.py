@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from seq2x.errors import DataError, DivergedError
-from seq2x.tasks.decoding import most_symbols
 from seq2x.tasks.reading import Source, padded
 from seq2x.types import EOS, Batch
 
 if TYPE_CHECKING:
     from seq2x.tasks.generate import Generate
 
-__all__ = ["Given", "TargetScore", "require_scorable", "score_batch"]
+__all__ = ["Given", "TargetScore", "most_symbols", "require_scorable", "score_batch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +44,12 @@ class Given(NamedTuple):
     def text(self) -> str:
         """The raw input."""
         return self.source.text
+
+
+def most_symbols(members: Iterable[Generate]) -> int | None:
+    """How many symbols, `</s>` counted, an output of `members` together may have: learned positions end somewhere."""
+    shapes = [member.about.shape for member in members]
+    return min((shape.max_target_length + 1 for shape in shapes if shape.positions == "learned"), default=None)
 
 
 def require_scorable(members: Sequence[Generate], items: Sequence[Given]) -> None:

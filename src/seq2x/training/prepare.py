@@ -22,17 +22,19 @@ from seq2x.data.held_out import hold_out, write_examples
 from seq2x.data.notes import LOST
 from seq2x.data.store import Store, data_fingerprint, open_store, store_key, write_store
 from seq2x.errors import DataError, FolderError, UsageError
-from seq2x.models import build
-from seq2x.models.shape import ModelShape, shape_of
+from seq2x.models import EncoderDecoder, Ngram, Shape, build
+from seq2x.models.ngram import count
+from seq2x.models.shape import shape_of
 from seq2x.plan import plan, profile
 from seq2x.predict import model_folder
 from seq2x.run import load
 from seq2x.settings import Settings, broken_rule, several
 from seq2x.tasks import Generate
 from seq2x.tasks.about import MOST_RATIO, About
+from seq2x.tasks.generate import TARGET_FILE
 from seq2x.tasks.seen import SEEN_FILE, Seen
 from seq2x.training.feed import store_folder
-from seq2x.training.finetune import Parent, inherit
+from seq2x.training.finetune import Parent, inherit, with_codec
 from seq2x.training.micro import seed_of
 from seq2x.types import Example
 
@@ -82,24 +84,28 @@ def prepare(
     parent = _parent(from_run) if from_run else None
     if parent:
         settings = inherit(settings, parent)
+    borrowed = _borrowed(settings)
+    if borrowed:
+        settings = with_codec(settings, borrowed)
     device = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
     chosen = plan(looked, settings, device=device)
     settings, reasons = chosen.settings, dict(chosen.reasons)
-    shape_of(settings, 300, 300, joint=bool(settings.joint_vocab))  # what cannot be is said before all is read
+    if settings.model != "ngram":
+        shape_of(settings, 300, 300, joint=bool(settings.joint_vocab))  # what cannot be is said before all is read
     if parent:
         settings, reasons = parent.calm(settings, reasons)
     train, valid = _split(data, settings)
     _keep(folder, valid, alone=not data.columns.source)
     if parent:
         source_codec, target_codec = parent.task.source_codec, parent.task.target_codec
+    elif borrowed:
+        source_codec = target_codec = borrowed
     else:
         source_codec, target_codec = _learn(train, settings)
     settings = _settle(settings, reasons)
     _say_plan(settings, reasons, source_codec, target_codec, say)
     store, held_out = _write_stores(folder, train, valid, (source_codec, target_codec), settings, key, say)
-    shape = parent.shape(settings) if parent else _shape(settings, source_codec, target_codec)
-    torch.manual_seed(seed_of(settings.seed, 0, 0, "init"))
-    model = parent.model(shape) if parent else build(shape)
+    model, shape = _model(store, settings, (source_codec, target_codec), parent)
     fitting = "perplexity" if looked.alone else looked.fit.metrics[0]
     about = About.of(settings, shape, fitting, _length_ratio(store))
     seen = Seen.of(train(), (source_codec, target_codec))
@@ -185,7 +191,7 @@ class _Source:
     def __init__(self, paths: Sequence[str], settings: Settings, say: Callable[[str], None]) -> None:
         self.paths, self.settings, self._say = paths, settings, say
         self.columns = self._look(paths, settings.task)
-        if not self.columns.source and (problem := broken_rule(replace(settings, task="lm"))):
+        if problem := broken_rule(replace(settings, task="generate" if self.columns.source else "lm")):
             raise UsageError(str(paths[0]), problem)
         for reason in self.columns.reasons:
             say(f"data: {reason}")
@@ -283,6 +289,8 @@ def _settle(settings: Settings, reasons: dict[str, str]) -> Settings:
     """What is decided only now: the precision of matrix work."""
     if settings.precision != "auto":
         return settings
+    if settings.model == "ngram":
+        return replace(settings, precision="fp32")
     wide = (settings.width or 0) >= 192 and settings.model == "transformer"
     able = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     if settings.device == "cpu" or not torch.cuda.is_available():
@@ -316,7 +324,7 @@ def _say_plan(
         say(f"{name} = {getattr(settings, name)}  ({reason})")
     if settings.task == "lm":
         say(f"symbols: {target.size:,}")
-        if settings.label_smoothing:
+        if settings.label_smoothing and settings.model != "ngram":
             say(f"label_smoothing = {settings.label_smoothing} costs perplexity: 0 is usual for a language model")
         return
     say(f"symbols: {source.size:,} source, {target.size:,} target" + (" (one vocabulary)" if source is target else ""))
@@ -390,16 +398,40 @@ def _key(data: str, codecs: tuple[TextCodec, TextCodec], settings: Settings) -> 
 
 
 def _length_ratio(store: Store) -> float:
-    """Target symbols per source symbol that 999 of 1,000 training pairs keep to; at least 2. Of a text that stands alone
-    the one source symbol is `</s>`, so that it is how long nearly all texts are.
+    """Target symbols per source symbol that 999 of 1,000 training pairs keep to; at least 2. The source of a text that
+    stands alone is `</s>`, so that there it is how long nearly all texts are.
     """
     ratios = np.asarray(store.target_lengths, np.float64) / np.maximum(store.source_lengths, 1)
     return float(min(max(2.0, np.ceil(10.0 * np.quantile(ratios, 0.999)) / 10.0), MOST_RATIO))
 
 
-def _shape(settings: Settings, source: TextCodec, target: TextCodec) -> ModelShape:
-    return shape_of(settings, source.size, target.size, joint=source is target)
+def _model(
+    store: Store, settings: Settings, codecs: tuple[TextCodec, TextCodec], parent: Parent | None
+) -> tuple[EncoderDecoder | Ngram, Shape]:
+    """With its first weights; one that is counted has all that it will ever have."""
+    source, target = codecs
+    if settings.model == "ngram":
+        most = settings.max_target_length
+        counted = count(store.target_ids, store.target_lengths, settings.order, target.size, most)
+        return counted, counted.shape
+    torch.manual_seed(seed_of(settings.seed, 0, 0, "init"))
+    if parent:
+        shape = parent.shape(settings)
+        return parent.model(shape), shape
+    shape = shape_of(settings, source.size, target.size, joint=source is target)
+    return build(shape), shape
+
+
+def _borrowed(settings: Settings) -> TextCodec | None:
+    """The target codec of the run that `vocab_from` names."""
+    if not settings.vocab_from:
+        return None
+    saved = load(model_folder(settings.vocab_from))
+    return TextCodec.from_bytes(saved.read(TARGET_FILE), saved.where(TARGET_FILE))
 
 
 def _parent(run: Path) -> Parent:
-    return Parent(Generate.from_saved(load(model_folder(run))), run)
+    task = Generate.from_saved(load(model_folder(run)))
+    if isinstance(task.model, Ngram):
+        raise UsageError("from", f"{run} is counted, not trained", "a run with weights", "count all the data at once")
+    return Parent(task, run)

@@ -24,7 +24,8 @@ EXAMPLES = 5  # shown at each validation, always the same
 @dataclass(frozen=True, slots=True)
 class Validation:
     """What one validation found. `loss` is per target token, without smoothing or dropout; `judged` outputs were
-    looked at for the `judgement` (fewer than `seq2x.training.judge.FEW` say nothing of shares).
+    looked at for the `judgement` (fewer than `seq2x.training.judge.FEW` say nothing of shares). `alone`: of texts
+    without a source.
     """
 
     metric: str
@@ -34,6 +35,7 @@ class Validation:
     outputs: tuple[str, ...]
     judgement: str
     judged: int
+    alone: bool = False
 
     def beats(self, best: float | None, best_loss: float) -> bool:
         """Whether this is better than `best` (always, if there is none); of equal values the lower loss wins.
@@ -83,7 +85,8 @@ class Validator:
             [*history, [step, train_loss, loss, value]],
         )
         shown = outputs if self._metric == "loss" else [outputs[row] for row in self._rows]
-        return Validation(name, value, better, loss, tuple(shown), line, len(judged))
+        alone = not self._task.about.shape.source
+        return Validation(name, value, better, loss, tuple(shown), line, len(judged), alone)
 
     def _decode(self, sources: Sequence[str]) -> list[str]:
         """In portions, so that a signal is noticed soon; sorted by length, so that little is padding."""
