@@ -18,7 +18,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -29,21 +29,30 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Test:
-    """One set to evaluate on: a file of the data, which columns, which of its lines, and the metrics to report."""
+    """One set to evaluate on: a file of the data, which columns, which of its lines, and the metrics to report.
+
+    `texts`: its lines are texts that stand alone. `helps`: what is evaluated is the run of that recipe, in the folder
+    beside, with the run that was trained as its language model.
+    """
 
     name: str
     file: str
     metrics: Sequence[str]
     reverse: bool = False
     keep: Callable[[Sequence[Pair]], Iterable[Pair]] = tuple
+    texts: bool = False
+    helps: str = ""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a recipe is judged by; the settings stand in NAME.toml."""
+    """What a recipe is judged by; the settings stand in NAME.toml. `vocab_from`: the recipe of the run beside it whose
+    vocabulary is taken.
+    """
 
     published: str
     tests: Sequence[Test]
+    vocab_from: str = ""
 
 
 def _words_of_cmudict(seen: bool) -> Callable[[Sequence[Pair]], Iterable[Pair]]:
@@ -65,8 +74,15 @@ _RAW = [
 
 _SMALL = [Test("dev, unseen words", "g2p/cmudict/dev.tsv", ["word_errors", "per"], keep=_words_of_cmudict(False))]
 
+_PTB = [Test("valid", "lm/ptb/ptb.valid.txt.gz", ["perplexity_word"], texts=True)]
+
 RECIPES = {
     "cmudict-small": Recipe("-", _SMALL),
+    "cmudict-small-lm": Recipe("-", [replace(_SMALL[0], helps="cmudict-small")], vocab_from="cmudict-small"),
+    "ptb-ngram": Recipe("about 141, test (Mikolov et al. 2011)", _PTB),
+    "ptb-lstm-small": Recipe("RNN 124.7, medium LSTM 82.7, test (Zaremba et al. 2014)", _PTB),
+    "ptb-transformer-small": Recipe("-", _PTB),
+    "ptb-lstm-medium": Recipe("82.7, test; 86.2, valid (Zaremba et al. 2014)", _PTB),
     "cmudict-small-location": Recipe("-", _SMALL),
     "cmudict-small-coverage": Recipe("-", _SMALL),
     "cmudict": Recipe(
@@ -111,16 +127,24 @@ def _evaluate(run: Path, test: Test) -> dict[str, object]:
     """Metrics of one test set, through `seq2x evaluate` on raw strings."""
     file = run / "tests" / f"{test.name.replace(', ', '-').replace(' ', '-')}.tsv"
     file.parent.mkdir(exist_ok=True)
-    rows = list(test.keep(_pairs(test.file, test.reverse)))
-    file.write_text("".join(f"{source}\t{target}\n" for source, target in rows), encoding="utf-8")
     wanted = [word for metric in test.metrics for word in ("--metric", metric)]
-    wanted += ["--columns", "source=1,target=2"]  # as just written, whatever the files were that the run was trained on
-    return {"items": len(rows), **json.loads(_seq2x("evaluate", str(run), str(file), "--json", *wanted))["results"]}
+    if test.texts:
+        file = _data(test.file)
+    else:
+        rows = test.keep(_pairs(test.file, test.reverse))
+        file.write_text("".join(f"{source}\t{target}\n" for source, target in rows), encoding="utf-8")
+        wanted += ["--columns", "source=1,target=2"]  # as just written, whatever files the run was trained on
+    if test.helps:
+        run, wanted = run.parent / test.helps, [*wanted, "--lm", str(run)]
+    found = json.loads(_seq2x("evaluate", str(run), str(file), "--json", *wanted))
+    return {"items": found["items"], **found["results"]}
 
 
 def train(name: str, out: Path, extra: Sequence[str]) -> None:
     """Train recipe `name` into `out`, or go on where it was stopped; evaluate; append the result."""
     recipe = RECIPES[name]
+    if recipe.vocab_from:
+        extra = [*extra, "--vocab-from", str(out.parent / recipe.vocab_from)]
     _seq2x("train", str(HERE / f"{name}.toml"), "--out", str(out), *extra)
     info = json.loads(_seq2x("info", str(out), "--json"))
     seconds = [json.loads(line)["time"]["seconds"] for line in (out / "metrics.jsonl").open(encoding="utf-8")]
