@@ -90,8 +90,9 @@ class EncoderLayer(nn.Module):
 class DecoderLayer(nn.Module):
     """Causal self-attention, attention over a memory, then feed-forward; `depth` counts layers from 1.
 
-    Without `cross` there is no attention over a memory: the layer of a language model. The sub-layers are spelled out once, in `_sublayers`; training and decoding differ in what self-attention
-    looks at: the whole sequence under a causal mask, or the keys and values kept from earlier steps.
+    Without `cross` there is no attention over a memory: the layer of a language model. The sub-layers are spelled out
+    once; training and decoding differ in what self-attention looks at: the whole sequence under a causal mask, or the
+    keys and values kept from earlier steps.
     """
 
     def __init__(self, shape: LayerShape, depth: int, rotary: Rotary | None = None, cross: bool = True) -> None:
