@@ -20,7 +20,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -33,22 +33,31 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Test:
-    """One set to evaluate on: a file of the data, which columns, which of its lines, and the metrics to report."""
+    """One set to evaluate on: a file of the data, which columns, which of its lines, and the metrics to report.
+
+    `texts`: its lines are texts that stand alone. `helps`: what is evaluated is the run of that recipe, in the folder
+    beside, with the run that was trained as its language model.
+    """
 
     name: str
     file: str
     metrics: Sequence[str]
     reverse: bool = False
     keep: Callable[[Sequence[Pair]], Iterable[Pair]] = tuple
+    texts: bool = False
+    helps: str = ""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a recipe is judged by; the settings stand in NAME.toml. `adapter` makes its data, and that of its tests."""
+    """What a recipe is judged by; the settings stand in NAME.toml. `adapter` makes its data, and that of its tests;
+    `vocab_from`: the recipe of the run beside it whose vocabulary is taken.
+    """
 
     published: str
     tests: Sequence[Test]
     adapter: str = ""
+    vocab_from: str = ""
 
 
 def _words_of_cmudict(seen: bool) -> Callable[[Sequence[Pair]], Iterable[Pair]]:
@@ -75,6 +84,7 @@ _ANSWERS = [Test("dev", "dev.tsv", ["exact_match", "chrf"])]
 _SENTENCES = [Test("dev", "dev.tsv", ["exact_match"])]
 _COPYING = "with copying 71 % exact match on the test set (Finegan-Dollak et al. 2018)"
 _LONG_COPYING = "with copying 51 % exact match on the test set (Finegan-Dollak et al. 2018)"
+_PTB = [Test("valid", "lm/ptb/ptb.valid.txt.gz", ["perplexity_word"], texts=True)]
 
 RECIPES = {
     "geoquery": Recipe(_COPYING, _SQL, "geoquery_sql"),
@@ -86,6 +96,11 @@ RECIPES = {
     "scitldr": Recipe("-", _SENTENCES, "scitldr"),
     "scitldr-pointer": Recipe("-", _SENTENCES, "scitldr"),
     "cmudict-small": Recipe("-", _SMALL),
+    "cmudict-small-lm": Recipe("-", [replace(_SMALL[0], helps="cmudict-small")], vocab_from="cmudict-small"),
+    "ptb-ngram": Recipe("about 141, test (Mikolov et al. 2011)", _PTB),
+    "ptb-lstm-small": Recipe("RNN 124.7, medium LSTM 82.7, test (Zaremba et al. 2014)", _PTB),
+    "ptb-transformer-small": Recipe("-", _PTB),
+    "ptb-lstm-medium": Recipe("82.7, test; 86.2, valid (Zaremba et al. 2014)", _PTB),
     "cmudict-small-location": Recipe("-", _SMALL),
     "cmudict-small-coverage": Recipe("-", _SMALL),
     "cmudict-small-guided": Recipe("-", _SMALL),
@@ -151,11 +166,17 @@ def _evaluate(run: Path, test: Test, adapter: str) -> dict[str, object]:
     folder = adapters.cache() / adapter if adapter else None
     file = run / "tests" / f"{test.name.replace(', ', '-').replace(' ', '-')}.tsv"
     file.parent.mkdir(exist_ok=True)
-    rows = list(test.keep(_pairs(test.file, test.reverse, folder)))
-    file.write_text("".join(f"{source}\t{target}\n" for source, target in rows), encoding="utf-8")
     wanted = [word for metric in test.metrics for word in ("--metric", metric)]
-    wanted += ["--columns", "source=1,target=2"]  # as just written, whatever the files were that the run was trained on
-    return {"items": len(rows), **json.loads(_seq2x("evaluate", str(run), str(file), "--json", *wanted))["results"]}
+    if test.texts:
+        file = _data(test.file)
+    else:
+        rows = list(test.keep(_pairs(test.file, test.reverse, folder)))
+        file.write_text("".join(f"{source}\t{target}\n" for source, target in rows), encoding="utf-8")
+        wanted += ["--columns", "source=1,target=2"]  # as just written, whatever files the run was trained on
+    if test.helps:
+        run, wanted = run.parent / test.helps, [*wanted, "--lm", str(run)]
+    found = json.loads(_seq2x("evaluate", str(run), str(file), "--json", *wanted))
+    return {"items": found["items"], **found["results"]}
 
 
 def train(name: str, out: Path, extra: Sequence[str]) -> None:
@@ -165,6 +186,8 @@ def train(name: str, out: Path, extra: Sequence[str]) -> None:
     if recipe.adapter:
         os.environ["SEQ2X_CACHE"] = str(adapters.cache())
         adapters.make(recipe.adapter, _data(""))
+    if recipe.vocab_from:
+        extra = [*extra, "--vocab-from", str(out.parent / recipe.vocab_from)]
     _seq2x("train", str(HERE / f"{name}.toml"), "--out", str(out), *extra)
     info = json.loads(_seq2x("info", str(out), "--json"))
     seconds = [json.loads(line)["time"]["seconds"] for line in (out / "metrics.jsonl").open(encoding="utf-8")]

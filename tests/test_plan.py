@@ -46,6 +46,16 @@ def chosen(pairs, count=None, **given):
     return plan(profile(examples(pairs), count), Settings(**given))
 
 
+def test_texts_that_stand_alone():
+    texts = [("", text) for _, text in translations()]
+    found = chosen(texts)
+    assert (found.settings.task, found.settings.valid_metric, found.settings.units) == ("lm", "loss", "bpe")
+    assert found.settings.source_units == "bpe" and found.settings.joint_vocab
+    assert found.reasons["preset"].startswith("300 texts") and "learning_rate" in found.reasons
+    counted = chosen(texts, model="ngram")
+    assert counted.settings.valid_size == 30 and not {"layers", "learning_rate", "max_steps"} & set(counted.reasons)
+
+
 def test_pronunciation():
     found = chosen(pronunciations(), 100_000).settings
     assert (found.source_units, found.target_units, found.joint_vocab) == ("char", "word", False)

@@ -49,6 +49,9 @@ class Predictor:
     that the whole output matches (see `seq2x.codecs.pattern`). An output that cannot be so is empty, its `stopped` is
     "unmet" and its `unmet` says why; the others go on. `guide`: a function of the inputs of a batch and the codec of
     the outputs that makes a `seq2x.search.Guide`, for what no finite automaton can say.
+
+    Of a language model a text is how its output begins (`run("Once upon a time")`, `run("")`), and `prefix` is for
+    texts that are blank.
     """
 
     def __init__(
@@ -267,13 +270,15 @@ def load(
     threads: int = 0,
     ensemble: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     rerank: str | os.PathLike[str] | None = None,
+    lm: str | os.PathLike[str] | None = None,
 ) -> Predictor:
     """The run in `folder` (the run folder, or its `best/` alone), ready to use.
 
     `ensemble`: a further run, or several, trained with the same target vocabulary, that decide together with it.
     `rerank`: another run, with whatever symbols and direction, that has a say in which of the best outputs of both is
-    chosen. `threads`: CPU threads, 1,024 at most; 0 leaves torch's own choice. Raises `FolderError` for a folder that
-    cannot be trusted, `DeviceError` for a device that is not there, `UsageError` for an argument of the wrong kind.
+    chosen. `lm`: a language model that has a say in what they predict, by `lm_weight` and as `lm_use` has it.
+    `threads`: CPU threads, 1,024 at most; 0 leaves torch's own choice. Raises `FolderError` for a folder that cannot be
+    trusted, `DeviceError` for a device that is not there, `UsageError` for an argument that is of the wrong kind.
     """
     from seq2x import run
     from seq2x.settings import resolve
@@ -282,8 +287,11 @@ def load(
         raise UsageError("device", f"a {type(device).__name__}", "auto, cpu, cuda or cuda:N")
     threads = resolve({"threads": threads}, "settings").threads
     others = [ensemble] if isinstance(ensemble, str | os.PathLike) else ensemble
+    if rerank is not None and lm is not None:
+        raise UsageError("lm", "beside a run that re-ranks", "one of them", "leave rerank or lm out")
     paths = [model_folder(path) for path in (folder, *others)]
-    again = None if rerank is None else run.load(model_folder(rerank))
+    extra = next((model_folder(path) for path in (rerank, lm) if path is not None), None)
+    beside = None if extra is None else run.load(extra)
     saved = [run.load(path) for path in paths]  # all sums are verified before torch is even imported
 
     import torch
@@ -299,14 +307,23 @@ def load(
     for path, other in zip(paths[1:], team, strict=True):
         _require_one_tongue(first, other, path)
     seen, *seen_by_team = [one.contents.get(SEEN_FILE) for one in saved]
-    task = first.with_team(team)
-    if again is None:
-        return Predictor(task, seen, seen_by_team)
-    return Predictor(task, seen, seen_by_team, Generate.from_saved(again, place), again.contents.get(SEEN_FILE))
+    if beside is None or extra is None:
+        return Predictor(first.with_team(team), seen, seen_by_team)
+    another = Generate.from_saved(beside, place)
+    if lm is not None:
+        if another.about.shape.source:
+            raise FolderError(str(extra), "a run that reads a source", "a language model", "train one on texts alone")
+        return Predictor(first.with_team(team, another), seen, seen_by_team)
+    if another.about.shape.source != first.about.shape.source:
+        found, todo = "a language model beside a run that reads a source, or the other way round", "--lm takes one"
+        raise FolderError(str(extra), found, "runs of one kind to re-rank", todo)
+    return Predictor(first.with_team(team), seen, seen_by_team, another, beside.contents.get(SEEN_FILE))
 
 
 def _require_one_tongue(first: Generate, other: Generate, path: Path) -> None:
     """`FolderError` for the run at `path` if it cannot decide with the first about the same symbol."""
+    if other.about.shape.source != first.about.shape.source:
+        raise FolderError(str(path), "a language model beside one that reads a source", "runs of one kind")
     if other.target_codec.to_bytes() != first.target_codec.to_bytes():
         found = "other target symbols than the first run's"
         raise FolderError(str(path), found, "runs of one ensemble to share them", "train them on the same data")

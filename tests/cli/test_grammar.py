@@ -14,10 +14,20 @@ OWN = {
     "check": ["--fix", "--set", "--test"],
     "train": ["--allow-change", "--from", "--out", "--restart", "--set", "--strict-repro", "--test"],
     "predict": [
-        *("--alignments", "--allow-only", "--ensemble", "--forbid", "--out", "--pattern", "--prefix", "--require"),
+        *(
+            "--alignments",
+            "--allow-only",
+            "--ensemble",
+            "--forbid",
+            "--lm",
+            "--out",
+            "--pattern",
+            "--prefix",
+            "--require",
+        ),
         *("--require-file", "--rerank", "--resume", "--set", "--text"),
     ],
-    "evaluate": ["--ensemble", "--metric", "--rerank", "--set"],
+    "evaluate": ["--ensemble", "--lm", "--metric", "--rerank", "--set"],
     "score": ["--ensemble", "--set"],
     "compare": ["--lines", "--metric", "--set"],
     "augment": [

@@ -47,7 +47,7 @@ _OF_ATTENTION = (
     "context_from",
     "input_feeding",
 )
-_SWEEPING = ("decoder",)
+_SWEEPING = ("decoder", "source")
 _RECURRENT = ("bidirectional", "context", "context_use", "context_join", "output_from", *_OF_ATTENTION)
 _IRRELEVANT = {
     "transformer": (*_RECURRENT, "kernel_width"),

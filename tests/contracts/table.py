@@ -62,7 +62,7 @@ def _close_symbols(found: torch.Tensor, expected: torch.Tensor, atol: float) -> 
 @contextmanager
 def _poisoned(model: EncoderDecoder, shape: ModelShape, value: float) -> Iterator[None]:
     """The vectors of `<pad>` are `value`, where no output layer shares them (there they would be a logit's)."""
-    tables = [] if shape.tied == "all" else [model.encoder.embedding]
+    tables = [] if shape.tied == "all" or not shape.source else [model.encoder.embedding]
     tables += [model.decoder.embedding] if shape.tied == "none" and shape.decoder != "ctc" else []
     before = [table.weight[PAD].clone() for table in tables]
     with torch.no_grad():

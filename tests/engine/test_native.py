@@ -29,7 +29,7 @@ K = 3
 SHAPES = [
     dataclasses.replace(shape, copy="none")
     for shape in sample()
-    if shape.kind == "transformer" and shape.decoder == "standard"
+    if shape.kind == "transformer" and shape.decoder == "standard" and shape.source
 ]
 ODD = [  # widths that no vector and no panel divides, a vocabulary of several chunks, more positions than tables have
     dataclasses.replace(

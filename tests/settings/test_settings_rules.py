@@ -62,6 +62,17 @@ ALIGNED = {"columns": "source=1,target=2,alignment=3"}
             {"decoder": "mask_predict", "mbr": "chrf"},
             'only what is written symbol by symbol is drawn: mbr_from = "beam"',
         ),
+        ({"task": "lm", "references": "merge"}, "is for pairs"),
+        ({"task": "lm", "model": "gru", "decoder": "coupled"}, "without a source there is nothing to ask"),
+        ({"task": "lm", "decoder": "mask_predict"}, "nothing to write all at once from"),
+        ({"task": "lm", "copy": "pointer", "model": "gru"}, "nothing to copy from"),
+        ({"task": "lm", "objective": "self_critical"}, "no output is right or wrong where nothing is given"),
+        ({"task": "lm", "alignment_loss": 1.0, **ALIGNED}, "no source to be aligned with"),
+        ({"mbr": "chrf", "lm_use": "rerank"}, 'both rank the outputs anew: mbr = none, or lm_use = "fusion"'),
+        ({"task": "lm", "tied": "all"}, 'tied = "target" is right'),
+        ({"task": "lm", "valid_metric": "bleu"}, 'valid_metric = "loss"'),
+        ({"task": "generate", "model": "ngram"}, "without a source"),
+        ({"task": "generate", "vocab_from": "runs/a"}, "--from"),
     ],
 )
 def test_contradictions(values, message):
@@ -100,6 +111,9 @@ def test_contradictions(values, message):
         {"decoder": "ctc", "model": "lstm", "n_best": 5},
         {"decoder": "ctc", "model": "conv", "mbr": "chrf", "mbr_from": "beam"},
         {"decoder": "mask_predict", "sampled_softmax": 10, "guided_attention": 1.0},
+        {"task": "lm", "model": "ngram", "valid_metric": "loss", "vocab_from": "runs/a"},
+        {"model": "ngram"},
+        {"task": "lm", "model": "conv", "direction": "right_to_left", "sampled_softmax": 10},
     ],
 )
 def test_no_contradictions(values):
@@ -170,6 +184,14 @@ def test_no_contradictions(values):
         ({"copy": "pointer", "label_smoothing": 0.2}, ["label_smoothing"]),
         ({"copy": "generator", "label_smoothing": 0.2}, []),
         ({"model": "gru", "context_use": "every", "layers": 1}, ["context_use"]),
+        (
+            {"task": "lm", "model": "gru", "encoder_layers": 2, "context": "last", "guided_attention": 1.0, "width": 8},
+            ["context", "encoder_layers", "guided_attention"],
+        ),
+        ({"model": "ngram", "order": 3, "width": 8, "max_steps": 9, "seed": 2}, ["max_steps", "width"]),
+        ({"model": "gru", "order": 3}, ["order"]),
+        ({"lm_weight": 0.0, "lm_use": "rerank"}, ["lm_use"]),
+        ({"sample": True, "lm_use": "rerank", "lm_weight": 0.5}, ["lm_use", "lm_weight"]),
         ({"model": "gru", "context_use": "state+every", "layers": 2, "decoder_layers": 1}, ["context_use"]),
         ({"model": "gru", "context_use": "every", "layers": 2}, []),
         ({"model": "gru", "context_use": "every"}, []),

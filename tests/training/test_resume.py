@@ -78,6 +78,7 @@ CELLS = {
     "minimum-risk": {"model": "lstm", "objective": "minimum_risk", "reward": "bleu", "accum_count": 2, **REWARDED},
     "mask-predict": {"decoder": "mask_predict", "accum_count": 2, "average_last": 2, **BPE},
     "ctc": {"decoder": "ctc", "model": "gru", "ctc_upsample": 2, "ema": 0.9},
+    "language": {"columns": "target=2", "model": "lstm", "precision": "bf16", **BOTH, **BPE},
     "loss-metric": {"valid_metric": "loss", "early_stopping": 2, "ema": 0.5, "accum_count": 4},
 }  # fmt: skip
 

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 __all__ = ["HELP", "add", "run"]
 
 HELP = "what is wrong with my data, before any training"
-_USED = ("format", "columns", "on_bad_utf8", "max_line_bytes", "max_source_length", "max_target_length", "allow")
+_USED = (
+    "task",
+    "format",
+    "columns",
+    "on_bad_utf8",
+    "max_line_bytes",
+    "max_source_length",
+    "max_target_length",
+    "allow",
+)
 
 
 def add(parser: Parser) -> None:

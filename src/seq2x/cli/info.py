@@ -72,11 +72,17 @@ def _words(name: str, facts: dict[str, Any]) -> str:
     model, task = facts["model"], facts["task"]
     size = sum(facts["files"].values())
     end = ", from the end" if task.get("direction") == "right_to_left" else ""  # not in the first runs
+    counted = model["kind"] == "ngram"
+    reads = model.get("source", True) and not counted
     lines = [
-        f"{name}: text in, text out ({task['task']})",
-        f"  made by    {facts['writer']}, after {facts['step']:,} updates",
-        f"  model      {_model(model)}, {facts['parameters']:,} weights",
-        f"  reads      {_side(facts['source'])}; at most {model['max_source_length']:,} symbols a line",
+        f"{name}: text in, text out ({task['task']})" if reads else f"{name}: a language model ({task['task']})",
+        f"  made by    {facts['writer']}" + ("" if counted else f", after {facts['step']:,} updates"),
+        f"  model      {_ngrams(model)}"
+        if counted
+        else f"  model      {_model(model)}, {facts['parameters']:,} weights",
+        f"  reads      {_side(facts['source'])}; at most {model['max_source_length']:,} symbols a line"
+        if reads
+        else "  reads      nothing: a line is how a text begins",
         f"  writes     {_side(facts['target'])}{end}",
         f"  judged by  {task['metric']}" + ("; lines with one source are one item" * (task["references"] == "merge")),
     ]
@@ -91,15 +97,22 @@ def _words(name: str, facts: dict[str, Any]) -> str:
     return "\n".join(map(escape, lines)) + "\n"  # the folder may be somebody else's
 
 
+def _ngrams(model: dict[str, Any]) -> str:
+    order = len(model["grams"]) + 1
+    return f"n-grams of up to {order} symbols, {model['target_size'] + sum(model['grams']):,} of them, Kneser-Ney"
+
+
 def _model(model: dict[str, Any]) -> str:
-    decoder = model.get("decoder", "standard")  # not in the first runs
-    count = f"{model['encoder_layers']}" if decoder == "ctc" else f"{model['encoder_layers']}+{model['decoder_layers']}"
-    layers = f"{count} layers of width {model['width']}"
+    decoder, reads = model.get("decoder", "standard"), model.get("source", True)  # not in the first runs
+    sides = [model["encoder_layers"]] * reads + [model["decoder_layers"]] * (decoder != "ctc")
+    layers = f"{'+'.join(map(str, sides))} layers of width {model['width']}"
     written = _written(decoder, model)
     if model["kind"] == "transformer":
         return f"Transformer, {layers}, {model['heads']} heads{written}"
     if model["kind"] == "conv":
         return f"convolutions, {layers}, each sees {model['kernel_width']} positions{written}"
+    if not reads:
+        return f"{model['kind'].upper()}, {layers}"
     reading = "both directions" if model["bidirectional"] else "one direction"
     context = (
         f"{model['attention']} attention" if model["context"] == "attention" else f"one context ({model['context']})"

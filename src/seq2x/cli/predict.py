@@ -43,6 +43,7 @@ def add(parser: Parser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted --out FILE ends")
     parser.add_argument("--ensemble", metavar="RUN", action="append", default=[], help="decide together with this run")
     parser.add_argument("--rerank", metavar="RUN", help="choose among the best outputs of both with this run")
+    parser.add_argument("--lm", metavar="RUN", help="a language model that has a say; see lm_weight, lm_use")
     parser.add_argument("--alignments", metavar="FILE", help="write here which word came from which, as i-j")
     add_wishes(parser)
     shown = ("beam_size", "n_best", "device")
@@ -69,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         threads=settings.get("threads", 0),
         ensemble=arguments.ensemble,
         rerank=arguments.rerank,
+        lm=arguments.lm,
     )
     resolved = predictor.settings(**settings)
     allow = allowed(arguments.allow_only)
@@ -80,7 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
     predictor.task.require(arguments.require)
     notes = Notes()
     inputs, idle = _inputs(arguments, file, str(predictor.task.about.search.get("columns", "auto")), notes)
-    for line in [*without_effect(resolved, settings), *predictor.task.out_of_reach(resolved), *idle]:
+    idle += predictor.task.out_of_reach(resolved) + predictor.task.unused(settings)
+    for line in [*without_effect(resolved, settings), *idle]:
         streams.note(line)
     if "seed" in settings and not (resolved.sample or (resolved.mbr and resolved.mbr_from == "samples")):
         streams.note("seed has no effect with sample = false")

@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 
 from seq2x.data.columns import Columns
-from seq2x.data.corpus_rules import CORPUS_RULES, Corpus, Draft
+from seq2x.data.corpus_rules import CORPUS_RULES, TEXT_RULES, Corpus, Draft
 from seq2x.data.fix import fix as write_clean
 from seq2x.data.fix import targets
 from seq2x.data.line_rules import RULES, Pairs, Tally
@@ -43,6 +43,7 @@ def check(
     *,
     format: Literal["auto", "tsv", "lines", "jsonl"] = "auto",
     columns: str = "auto",
+    task: str = "auto",
     test: PathLike | Sequence[PathLike] = (),
     fix: PathLike | None = None,
     max_source_length: int = 512,
@@ -66,7 +67,7 @@ def check(
     files = tuple(display(path) for path in paths)
     places = targets(fix, [*paths, *tests]) if fix is not None else None
     try:
-        found = sniff(paths, format, columns, max_line_bytes=max_line_bytes)
+        found = sniff(paths, format, columns, task=task, max_line_bytes=max_line_bytes)
     except ReadError as error:
         return Report(files, findings=(_unreadable(error),))
     prints = Fingerprints() if tests else None
@@ -74,8 +75,10 @@ def check(
     survey.read(paths)
     findings = [*_judged(survey.findings(paths), allowed)]
     if prints is not None:
-        findings += _overlap(prints, tests, format, columns, max_line_bytes)
+        findings += _overlap(prints, tests, format, columns, found, max_line_bytes)
     fixed = None
+    if places is not None and not found.source:
+        raise UsageError("fix", "texts without a source", "pairs", "a clean copy is made of pairs alone")
     if places is not None:
         fixed = write_clean(paths, *places, format=format, columns=columns, max_line_bytes=max_line_bytes)
     return Report(files, found.reasons, survey.facts(), sort_findings(findings), fixed)
@@ -171,6 +174,8 @@ class _Survey:
 
     def facts(self) -> dict[str, int]:
         sources, targets = (len(np.unique(self.corpus[side])) for side in ("source", "target"))
+        if not self.columns.source:
+            return {"texts": len(self.corpus), "different texts": targets, "characters": self.characters[1]}
         facts = {"pairs": len(self.corpus), "different sources": sources, "different targets": targets}
         return facts | {"characters of source": self.characters[0], "characters of target": self.characters[1]}
 
@@ -183,7 +188,8 @@ class _Survey:
                 "no_examples", "error", 0, f"no examples in {', '.join(map(display, paths))}: {self.notes.summary()}"
             )
             return
-        drafts = [(draft, self._places(draft.worst)) for rule in CORPUS_RULES for draft in rule(self.corpus)]
+        rules = CORPUS_RULES if self.columns.source else TEXT_RULES
+        drafts = [(draft, self._places(draft.worst)) for rule in rules for draft in rule(self.corpus)]
         for rule, worst in zip(RULES, self.worst, strict=True):
             if worst.count:
                 severity = rule.grade(Tally(worst.count, len(self.corpus)))
@@ -194,7 +200,7 @@ class _Survey:
         quotes = _quotes(paths, self.columns, {place for _, places in drafts for place in places})
         for draft, places in drafts:
             told = tuple(Place(names[file], line, quotes.get((file, line), "")) for file, line in places)
-            text = f"{draft.count:,} pair{'s' * (draft.count != 1)} {draft.text}"
+            text = f"{draft.count:,} {self.columns.item}{'s' * (draft.count != 1)} {draft.text}"
             yield Finding(draft.code, draft.severity, draft.count, text, draft.todo, told)
 
     def _failures(self) -> Iterator[Finding]:
@@ -256,11 +262,12 @@ def _overlap(
     against: Sequence[PathLike],
     format: Literal["auto", "tsv", "lines", "jsonl"],
     columns: str,
+    like: Columns,
     limit: int,
 ) -> Iterator[Finding]:
     """Sources of a second set that occur in the first."""
     try:
-        found = sniff(against, format, columns, max_line_bytes=limit)
+        found = sniff(against, format, columns, task="generate" if like.source else "lm", max_line_bytes=limit)
         places: list[Place] = []
         count = same = total = 0
         for group in groups(against, found):
@@ -278,5 +285,6 @@ def _overlap(
         return
     if count:
         names = ", ".join(map(display, against))
-        text = f"{count:,} of {total:,} sources of {names} occur in the data ({same:,} with the same target)"
+        text = f"{count:,} of {total:,} {'sources' if like.source else 'texts'} of {names} occur in the data"
+        text += f" ({same:,} with the same target)" if like.source else ""
         yield Finding("overlap", "warning", count, text, "scores on them measure memory", tuple(places))

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeAlias
 import torch
 
 from seq2x.errors import UsageError
-from seq2x.models import AnyModel, Ctc, EncoderDecoder, MaskPredict
+from seq2x.models import AnyModel, Ctc, EncoderDecoder, MaskPredict, Ngram
 from seq2x.types import Array, Decoder, Padded
 
 __all__ = ["AnyEngine", "Chosen", "Engine", "choose"]
@@ -24,7 +24,7 @@ class Engine(Decoder, Protocol):
         ...
 
 
-AnyEngine: TypeAlias = Engine | MaskPredict | Ctc
+AnyEngine: TypeAlias = Engine | MaskPredict | Ctc | Ngram
 """What reads sources and can be searched, each in its own way: the models that do not step are their own engines."""
 
 
@@ -33,7 +33,7 @@ def choose(model: AnyModel, backend: str = "auto") -> AnyEngine:
 
     auto: native where it can run this model, else torch. Raises `UsageError` where native is wanted and not to be had.
     """
-    if backend == "torch":
+    if backend == "torch" or (isinstance(model, Ngram) and backend != "native"):
         return model
     from . import library
     from .packing import Packed, suits

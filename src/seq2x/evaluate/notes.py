@@ -20,7 +20,8 @@ def searched(predictor: Predictor, search: Mapping[str, Any]) -> tuple[dict[str,
     from seq2x.settings import without_effect
 
     resolved = predictor.settings(**search)
-    notes = [*without_effect(resolved, search), *predictor.task.out_of_reach(resolved)]
+    task = predictor.task
+    notes = [*without_effect(resolved, search), *task.out_of_reach(resolved), *task.unused(search)]
     if "n_best" in search:
         notes.append("n_best has no effect: the best output of each input is what counts")
     return {name: value for name, value in search.items() if name != "n_best"}, notes
@@ -96,6 +97,7 @@ def _overlap(whose: str, record: bytes | None, task: Any, examples: Sequence[Exa
     sources, pairs = Seen.from_bytes(record, SEEN_FILE, (task.source_codec, task.target_codec)).count(examples)
     if not sources:
         return []
-    share = f"{sources:,} of {len(examples):,} sources ({sources / len(examples):.0%})"
-    found = f"{share} occur in the training data{whose}, {pairs:,} with the same target"
+    reads = task.about.shape.source
+    share = f"{sources:,} of {len(examples):,} {'sources' if reads else 'texts'} ({sources / len(examples):.0%})"
+    found = f"{share} occur in the training data{whose}" + (f", {pairs:,} with the same target" if reads else "")
     return [f"warning: {found}: the figures flatter"]

@@ -18,22 +18,27 @@ from .choose import Fit, are_symbols, fit
 from .chrf import Chrf
 from .error_rates import CharacterErrors, PhonemeErrors, WordErrorRate
 from .exact_match import ExactMatch, WordErrors
-from .perplexity import Perplexity, perplexity
+from .perplexity import PERPLEXITIES, Perplexity, counts, perplexity, rows
 from .rouge import Rouge1, Rouge2, RougeL
 from .ter import Ter
 
 __all__ = [
     "METRICS",
+    "PERPLEXITIES",
     "Comparison",
     "Fit",
     "Metrics",
+    "Perplexity",
     "are_symbols",
     "chosen",
+    "compared",
+    "counts",
     "evaluate_pairs",
     "fit",
     "make",
     "paired",
     "perplexity",
+    "rows",
 ]
 
 METRICS: Final[dict[str, type[TextMetric]]] = {
@@ -77,9 +82,9 @@ def _name(metric: str | Metric) -> str:
         if isinstance(metric, type) or not isinstance(parts[0], str) or not all(map(callable, parts[1:])):
             raise UsageError("metric", f"{metric!r:.80}", "a name, or an object with name, count and score")
         return parts[0]
-    if metric == Perplexity.name:
+    if metric in PERPLEXITIES:
         todo = '"seq2x score" gives it'
-        raise UsageError("metric", '"perplexity" is of log-probabilities, not of outputs', todo=todo)
+        raise UsageError("metric", f'"{metric}" is of log-probabilities, not of outputs', todo=todo)
     if metric not in METRICS:
         raise UsageError("metric", f'no metric "{metric:.80}"', todo=nearest(metric, METRICS))
     return metric

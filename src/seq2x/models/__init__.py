@@ -22,9 +22,12 @@ from .coupled_decoder import CoupledDecoder
 from .ctc import Ctc
 from .encoder_decoder import DecoderModule, EncoderDecoder, EncoderModule
 from .mask_predict import MaskPredict
+from .ngram import Ngram, NgramShape
+from .no_encoder import NoEncoder
 from .recurrent_decoder import RecurrentDecoder
 from .recurrent_encoder import RecurrentEncoder
-from .shape import MAX_PARAMETERS, ModelShape, parameters, shape_of
+from .shape import MAX_PARAMETERS, ModelShape, shape_of
+from .sizes import parameters
 from .transformer_decoder import TransformerDecoder
 from .transformer_encoder import TransformerEncoder
 
@@ -39,12 +42,22 @@ __all__ = [
     "EncoderModule",
     "MaskPredict",
     "ModelShape",
+    "NeuralModel",
+    "Ngram",
+    "NgramShape",
+    "NoEncoder",
+    "Shape",
     "build",
     "expected_tensors",
     "parameters",
+    "read_shape",
+    "rebuild",
     "shape_of",
     "shift",
 ]
+
+Shape: TypeAlias = ModelShape | NgramShape
+"""Of a model that is trained, or of one that is counted."""
 
 ENCODERS: Mapping[str, Callable[[ModelShape, Embedding], EncoderModule]] = {
     "transformer": TransformerEncoder,
@@ -62,11 +75,14 @@ DECODERS: Mapping[str, Callable[[ModelShape, Embedding], DecoderModule]] = {
 }
 """By kind, of outputs that are written symbol by symbol; `decoder` "coupled" is another one for recurrent kinds."""
 
-AnyModel: TypeAlias = EncoderDecoder | MaskPredict | Ctc
-"""What `build` makes: each reads sources and scores targets, and each writes in its own way."""
+NeuralModel: TypeAlias = EncoderDecoder | MaskPredict | Ctc
+"""What `build` makes: each scores targets, and each writes in its own way."""
+
+AnyModel: TypeAlias = NeuralModel | Ngram
+"""What `rebuild` makes: those, and models that are counted."""
 
 
-def build(shape: ModelShape) -> AnyModel:
+def build(shape: ModelShape) -> NeuralModel:
     """A model of this shape with fresh weights, drawn from torch's default generator.
 
     Matrices that are tied are one tensor with one name. Embeddings are scaled by sqrt(E): states of unit variance
@@ -76,17 +92,30 @@ def build(shape: ModelShape) -> AnyModel:
     """
     width, root = shape.embedding_width, math.sqrt(shape.embedding_width)
     scale, spread = {"transformer": (root, SMALL), "conv": (1.0, START * root)}.get(shape.kind, (root, 1.0))
-    source = Embedding(shape.source_size, width, scale, None, spread)
-    if shape.decoder == "ctc":
+    source = Embedding(shape.source_size, width, scale, None, spread) if shape.source else None
+    if source is not None and shape.decoder == "ctc":
         return _ctc(shape, ENCODERS[shape.kind](shape, source))
     target = Embedding(shape.target_size, width, scale, source if shape.tied == "all" else None, spread)
     output = _output(shape, target)
+    encoder = NoEncoder(target) if source is None else ENCODERS[shape.kind](shape, source)
     if shape.decoder == "mask_predict":
         assert isinstance(output, VocabularyOutput)  # a shape that copies writes symbol by symbol
+        decoder = TransformerDecoder(shape, target)
         length = LengthOutput(shape.width, shape.max_source_length + 1, shape.max_target_length + 1)
-        return MaskPredict(TransformerEncoder(shape, source), TransformerDecoder(shape, target), output, length)
-    decoder = CoupledDecoder if shape.decoder == "coupled" else DECODERS[shape.kind]
-    return EncoderDecoder(ENCODERS[shape.kind](shape, source), decoder(shape, target), output)
+        return MaskPredict(encoder, decoder, output, length)
+    made = CoupledDecoder if shape.decoder == "coupled" else DECODERS[shape.kind]
+    return EncoderDecoder(encoder, made(shape, target), output)
+
+
+def rebuild(shape: Shape) -> AnyModel:
+    """A model of any shape, to be filled with what was stored."""
+    return Ngram(shape) if isinstance(shape, NgramShape) else build(shape)
+
+
+def read_shape(mapping: Any, where: str) -> Shape:
+    """The shape whose `to_json` is `mapping`. Raises `FolderError` for anything else."""
+    counted = isinstance(mapping, Mapping) and mapping.get("kind") == NgramShape.kind
+    return NgramShape.from_json(mapping, where) if counted else ModelShape.from_json(mapping, where)
 
 
 def _output(shape: ModelShape, target: Embedding) -> VocabularyOutput | CopyingOutput:

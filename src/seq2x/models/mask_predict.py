@@ -13,8 +13,8 @@ from seq2x.nn.outputs import VocabularyAnswer, VocabularyOutput
 from seq2x.nn.pooling import valid
 from seq2x.types import MASK, NOTHING, PAD, Batch, Memory, Padded, Scored, Want
 
+from .encoder_decoder import EncoderModule
 from .transformer_decoder import TransformerDecoder
-from .transformer_encoder import TransformerEncoder
 
 __all__ = ["MaskPredict", "MaskedAnswer"]
 
@@ -62,7 +62,7 @@ class MaskPredict(nn.Module):
     """
 
     def __init__(
-        self, encoder: TransformerEncoder, decoder: TransformerDecoder, output: VocabularyOutput, length: LengthOutput
+        self, encoder: EncoderModule, decoder: TransformerDecoder, output: VocabularyOutput, length: LengthOutput
     ) -> None:
         super().__init__()
         self.encoder, self.decoder, self.output, self.length = encoder, decoder, output, length

@@ -14,9 +14,10 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from seq2x.errors import FolderError, UsageError
 from seq2x.settings import AT_ONCE, Settings
-from seq2x.types import SPECIALS
 
-__all__ = ["LOSING", "MAX_PARAMETERS", "ModelShape", "parameters", "shape_of"]
+from .sizes import parameters
+
+__all__ = ["LOSING", "MAX_PARAMETERS", "ModelShape", "shape_of"]
 
 MAX_PARAMETERS = 4_000_000_000
 """No larger model is built: 16 GB of fp32 weights."""
@@ -63,6 +64,7 @@ _CONTEXT_USES = ("state", "first", "every")
 _SHARES = ("dropout", "attention_dropout")
 _NUMBERS: Mapping[str, tuple[float, float]] = {"attention_alpha": (0.0, 100.0), "attention_noise": (0.0, 100.0)}
 _LATER: Mapping[str, JSON] = {
+    "source": True,
     "attention_history": "none",
     "attention_temperature": 1.0,
     "attention_heads": 1,
@@ -87,11 +89,15 @@ class ModelShape:
     `kind` is the setting `model` without its "auto". `max_source_length` and `max_target_length` count symbols
     without `</s>`; only learned positions are bound by them. Values that a kind does not use are kept all the same,
     so that two shapes are equal exactly if the same settings made them.
+
+    Without a `source` it is a language model: a decoder alone, which attends to nothing and starts from zero. What
+    belongs to an encoder is then such a value that is not used; `source_size` is `target_size`.
     """
 
     kind: Literal["transformer", "gru", "lstm", "rnn", "conv"]
     source_size: int
     target_size: int
+    source: bool = True
     encoder_layers: int = 3
     decoder_layers: int = 3
     width: int = 256
@@ -131,7 +137,7 @@ class ModelShape:
     def attends(self) -> bool:
         """Whether the decoder has attention over its source."""
         found = self.kind in ("transformer", "conv") or self.copy == "pointer" or self.context == "attention"
-        return found and self.decoder != "ctc"
+        return found and self.source and self.decoder != "ctc"
 
     @property
     def memory_width(self) -> int:
@@ -143,11 +149,11 @@ class ModelShape:
     @property
     def layers(self) -> int:
         """How many layers the encoder and the decoder have together."""
-        return self.encoder_layers + (0 if self.decoder == "ctc" else self.decoder_layers)
+        return self.encoder_layers * self.source + self.decoder_layers * (self.decoder != "ctc")
 
     def context_uses(self) -> frozenset[str]:
-        """Where a recurrent decoder takes its context: some of "state", "first", "every"."""
-        return frozenset(self.context_use.split("+"))
+        """Where a recurrent decoder takes its context: some of "state", "first", "every"; nowhere without a source."""
+        return frozenset(self.context_use.split("+") if self.source else ())
 
     def to_json(self) -> dict[str, JSON]:
         """Plain values, one per field; `from_json` gives an equal shape back."""
@@ -187,7 +193,7 @@ def _check_type(name: str, value: Any, where: str) -> None:
         right, expected = isinstance(value, int) and not isinstance(value, bool), "an integer"
     elif name in (*_SHARES, *_NUMBERS, "attention_temperature"):
         right, expected = isinstance(value, int | float) and not isinstance(value, bool), "a number"
-    elif name in ("bidirectional", "input_feeding"):
+    elif name in ("source", "bidirectional", "input_feeding"):
         right, expected = isinstance(value, bool), "true or false"
     else:
         right, expected = isinstance(value, str), "a string"
@@ -221,7 +227,8 @@ def _problems(shape: ModelShape) -> Iterator[_Problem]:
 
 def _conflicts(shape: ModelShape) -> Iterator[_Problem]:
     """Values that are fine alone but not together."""
-    if shape.kind in ("gru", "lstm", "rnn") and shape.context == "attention":
+    asks = shape.kind in ("gru", "lstm", "rnn") and shape.context == "attention"
+    if asks and shape.source and shape.decoder != "ctc":
         yield from _conflicts_of_attention(shape)
     if shape.kind == "transformer":
         if shape.width % shape.heads:
@@ -244,10 +251,23 @@ def _conflicts(shape: ModelShape) -> Iterator[_Problem]:
     if shape.copy == "generator" and not shape.attends:
         found = f'"generator" with context "{shape.context}", which has no attention to copy by'
         yield _Problem("copy", found, "context = attention, or copy = pointer")
+    yield from _conflicts_without_source(shape) if not shape.source else ()
     if shape.tied == "all" and shape.source_size != shape.target_size:
         yield _Problem(
             "tied", f'"all" with {shape.source_size} source and {shape.target_size} target symbols', "one vocabulary"
         )
+
+
+def _conflicts_without_source(shape: ModelShape) -> Iterator[_Problem]:
+    """Of a language model."""
+    if shape.tied == "all" or shape.source_size != shape.target_size:
+        found = f"tied = {shape.tied}, {shape.source_size} source and {shape.target_size} target symbols"
+        yield _Problem("source", f"none, but {found}", "one vocabulary, and nothing tied to it but the output")
+    if shape.decoder != "standard":
+        why = "standard: without a source there is nothing to ask, and nothing to write all at once from"
+        yield _Problem("decoder", f'"{shape.decoder}" without a source', why)
+    if shape.copy != "none":
+        yield _Problem("copy", f'"{shape.copy}" without a source', "none: there is nothing to copy")
 
 
 def _conflicts_of_decoder(shape: ModelShape) -> Iterator[_Problem]:
@@ -281,26 +301,33 @@ def _conflicts_of_attention(shape: ModelShape) -> Iterator[_Problem]:
 
 
 def shape_of(settings: Settings, source_size: int, target_size: int, joint: bool) -> ModelShape:
-    """The shape that `settings` ask for, over vocabularies of these sizes (`joint`: they are one and the same).
+    """The shape that `settings` ask for, over vocabularies of these sizes (`joint`: they are one and the same; a
+    language model has but one).
 
     What is still open (None or "auto") becomes: a Transformer of 3 layers, 256 wide, 4 heads, feed-forward four
     times the width, dropout 0.1, embeddings tied as far as the vocabularies allow. (`seq2x.plan` decides better,
     from the data.) Raises `UsageError` naming the setting and the rule it breaks.
     """
     width = settings.width or 256
+    assert settings.model != "ngram"  # counted: its shape is what is found, see `seq2x.models.ngram`
     kind = "transformer" if settings.model == "auto" else settings.model
     embedding_width = settings.embedding_width or width
     if settings.tied == "all" and not joint:
         raise UsageError("tied", '"all" with two vocabularies', todo="set joint_vocab = true, or tied = target")
     tied = settings.tied
+    source = settings.task != "lm"
     if tied == "auto":
-        tied = "none" if embedding_width != width or settings.decoder == "ctc" else "all" if joint else "target"
+        if embedding_width != width or settings.decoder == "ctc":
+            tied = "none"
+        else:
+            tied = "all" if joint and source else "target"
     layers = settings.layers or 3
     above = 1 if settings.decoder == "coupled" else layers
     shape = ModelShape(
         kind=kind,
         source_size=source_size,
         target_size=target_size,
+        source=source,
         encoder_layers=settings.encoder_layers or layers,
         decoder_layers=settings.decoder_layers or above,
         width=width,
@@ -339,83 +366,3 @@ def shape_of(settings: Settings, source_size: int, target_size: int, joint: bool
     for problem in _problems(shape):
         raise UsageError(problem.name, problem.found, problem.expected)
     return shape
-
-
-def parameters(shape: ModelShape) -> int:
-    """How many weights a model of this shape has: exact, but about right for recurrent models.
-
-    Pure arithmetic, so that a size can be refused before anything is allocated.
-    """
-    embeddings = shape.source_size * shape.embedding_width
-    bodies = {"transformer": _transformer_parameters, "conv": _convolutional_parameters}
-    encoder, decoder = bodies.get(shape.kind, _recurrent_parameters)(shape)
-    if shape.decoder == "ctc":
-        split = shape.ctc_upsample * shape.width * (shape.memory_width + 1)
-        return embeddings + encoder + split + (shape.target_size - len(SPECIALS) + 1) * (shape.width + 1)
-    if shape.tied != "all":
-        embeddings += shape.target_size * shape.embedding_width
-    output = shape.target_size + (shape.target_size * shape.width if shape.tied == "none" else 0)
-    if shape.decoder == "mask_predict":
-        output += (shape.max_source_length + shape.max_target_length + 2) * (shape.width + 1)
-    if shape.copy == "generator":
-        output += shape.memory_width + shape.width + shape.embedding_width + 1
-    elif shape.copy == "pointer":
-        output = shape.width * (shape.width + shape.memory_width + 2)
-    return embeddings + encoder + decoder + output
-
-
-def _transformer_parameters(shape: ModelShape) -> tuple[int, int]:
-    """Of the encoder and of the decoder."""
-    width, inner = shape.width, shape.feedforward
-    attention = 4 * width * (width + 1)
-    gates = 2 if shape.activation == "gated" else 1
-    feedforward = gates * inner * (width + 1) + width * (inner + 1)
-    norm = width if shape.norm == "rms" else 2 * width
-    encoder = shape.encoder_layers * (attention + feedforward + 2 * norm)
-    decoder = shape.decoder_layers * (2 * attention + feedforward + 3 * norm)
-    final = norm if shape.norm_position == "pre" else 0
-    learned = width if shape.positions == "learned" else 0
-    sides = (encoder, shape.max_source_length), (decoder, shape.max_target_length)
-    of_encoder, of_decoder = (layers + final + learned * (most + 1) for layers, most in sides)
-    return of_encoder, of_decoder
-
-
-def _convolutional_parameters(shape: ModelShape) -> tuple[int, int]:
-    """Of the encoder and of the decoder."""
-    width, embedded = shape.width, shape.embedding_width
-
-    def normed(inputs: int, outputs: int) -> int:
-        return outputs * (inputs + 2)
-
-    block, first = normed(shape.kernel_width * width, 2 * width), normed(embedded, width)
-    encoder = first + shape.encoder_layers * block + normed(width, embedded)
-    attention = normed(width, embedded) + normed(embedded, width)
-    decoder = first + shape.decoder_layers * (block + attention) + normed(width, width)
-    learned = embedded if shape.positions == "learned" else 0
-    return encoder + learned * (shape.max_source_length + 1), decoder + learned * (shape.max_target_length + 1)
-
-
-def _recurrent_parameters(shape: ModelShape) -> tuple[int, int]:
-    """Of the encoder and of the decoder."""
-    width, gates = shape.width, {"rnn": 1, "gru": 3, "lstm": 4}[shape.kind]
-    directions = 2 if shape.bidirectional else 1
-
-    def cell(inputs: int) -> int:
-        return gates * width * (inputs + width + 2)
-
-    encoder = directions * (cell(shape.embedding_width) + (shape.encoder_layers - 1) * cell(directions * width))
-    first = shape.embedding_width + directions * width + (width if shape.input_feeding else 0)
-    decoder = cell(first) + (shape.decoder_layers - 1) * cell(width)
-    if shape.decoder == "coupled":
-        decoder = cell(first + width) + cell(shape.embedding_width + width)
-    bridges = shape.decoder_layers * 2 * width * (directions * width + 1)
-    memory = directions * width
-    attention = width * (width + memory + 2)
-    if shape.attention_heads > 1:
-        attention += width * width + memory * (width + 2 * memory)
-    if shape.attention_path == "local_p":
-        attention += width * (width + 1)
-    if shape.attention_alpha:
-        attention += width * (shape.max_source_length + 1)
-    readout = width * (width + shape.embedding_width + directions * width + 1)
-    return encoder, decoder + bridges + attention + readout

@@ -8,7 +8,7 @@ reads and writes TOML.
 from seq2x.settings.check import canonical, differences, parse_flag, resolve
 from seq2x.settings.idle import without_effect
 from seq2x.settings.recipes import Recipe, dump_toml, read_recipe
-from seq2x.settings.rules import is_clean
+from seq2x.settings.rules import broken_rule, is_clean
 from seq2x.settings.table import ALLOWABLE, AT_ONCE, Allowable, Settings, several
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Allowable",
     "Recipe",
     "Settings",
+    "broken_rule",
     "canonical",
     "differences",
     "dump_toml",

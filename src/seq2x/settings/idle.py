@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping
 
 from seq2x.settings.table import Settings
@@ -46,6 +47,17 @@ _LIKELIHOOD = (
     "sampled_softmax_proposal",
     *_SCHEDULED,
 )
+_OF_SOURCE = (
+    "source_units",
+    "joint_vocab",
+    "max_source_length",
+    "encoder_layers",
+    "bidirectional",
+    "context",
+    "context_use",
+    "context_join",
+    *_OF_ATTENTION,
+)
 _RANKING = ("length_penalty", "length_alpha", "coverage_beta", "eos_gamma")
 _OF_LENGTHS = ("refine_iterations", "length_beam")
 _AT_ONCE = (*_RANKING, "loops", "diversity_strength")
@@ -72,6 +84,10 @@ _IDLE_WITH: Mapping[str, tuple[str, ...]] = {
 def without_effect(settings: Settings, given: Collection[str]) -> list[str]:
     """One sentence for each name in `given` that changes nothing beside the others."""
     found = {}
+    if settings.model == "ngram":
+        found = dict.fromkeys(_trained(), 'model = "ngram"; it is counted')
+    elif settings.model != "auto":
+        found["order"] = f'model = "{settings.model}"; it is for model = ngram'
     recurrent = settings.model in ("gru", "lstm", "rnn")
     for name in _IDLE.get(settings.model, ()):
         found[name] = f'model = "{settings.model}"; it is for {_for_whom(name)}'
@@ -84,7 +100,16 @@ def without_effect(settings: Settings, given: Collection[str]) -> list[str]:
         found["context_join"] = 'output_from = "state"; without attention the output then does not see C'
     found |= _idle_path(settings) | _idle_decoder(settings)
     found |= _idle_text(settings) | _idle_training(settings) | _idle_search(settings)
+    if settings.task == "lm":
+        found |= dict.fromkeys(_OF_SOURCE, 'task = "lm"; there is no source')
     return [f"{name} has no effect with {found[name]}" for name in sorted(given) if name in found]
+
+
+def _trained() -> list[str]:
+    """Every setting of models that are trained."""
+    rooms = {field.name: field.metadata["room"] for field in dataclasses.fields(Settings)}
+    kept = ("model", "order", "seed", "seeds", "valid_metric", "valid_beam_size")
+    return [name for name, room in rooms.items() if room in ("model", "training") and name not in kept]
 
 
 def _idle_decoder(s: Settings) -> dict[str, str]:
@@ -168,6 +193,10 @@ def _idle_objective(s: Settings) -> dict[str, str]:
 
 def _idle_search(s: Settings) -> dict[str, str]:
     found = {}
+    if s.lm_weight == 0.0:
+        found["lm_use"] = "lm_weight = 0"
+    elif s.sample and s.lm_use == "rerank":
+        found |= dict.fromkeys(("lm_use", "lm_weight"), "sample = true; draws are not ranked")
     if s.length_penalty == "none":
         found["length_alpha"] = 'length_penalty = "none"'
     elif s.length_alpha == 0.0:

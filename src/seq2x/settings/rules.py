@@ -29,6 +29,7 @@ def is_clean(text: str) -> bool:
 def broken_rule(settings: Settings) -> str:
     """The first rule between settings that does not hold, in words; nothing if all hold."""
     rules = (
+        _task_rule,
         _model_rule,
         _coupled_rule,
         _at_once_rule,
@@ -39,6 +40,32 @@ def broken_rule(settings: Settings) -> str:
         _machine_rule,
     )
     return next((problem for rule in rules if (problem := rule(settings))), "")
+
+
+def _task_rule(s: Settings) -> str:
+    if s.task == "generate" and s.model == "ngram":
+        return 'model = "ngram" is a language model, without a source: one text a line, task = "lm"'
+    if s.task == "generate" and s.vocab_from:
+        return 'vocab_from is for a language model, task = "lm"; training on from a run with its vocabularies is --from'
+    return _language_rule(s) if s.task == "lm" else ""
+
+
+def _language_rule(s: Settings) -> str:
+    """What needs a source, which a language model does not have."""
+    if s.valid_metric not in ("auto", "loss"):
+        return f'valid_metric = "{s.valid_metric}" is of outputs; a language model is judged by valid_metric = "loss"'
+    if s.tied == "all":
+        return 'tied = "all" is for pairs: a language model has no source to share with; tied = "target" is right'
+    for name, usual, why in (
+        ("references", "each", "a text of a language model has no source that others could share"),
+        ("decoder", "standard", "without a source there is nothing to ask, and nothing to write all at once from"),
+        ("copy", "none", "a language model has nothing to copy from"),
+        ("objective", "likelihood", "no output is right or wrong where nothing is given"),
+        ("alignment_loss", 0.0, "there is no source to be aligned with"),
+    ):
+        if (found := getattr(s, name)) != usual:
+            return f"{name} = {_shown(found)} is for pairs: {why}; {name} = {_shown(usual)}, or another task"
+    return ""
 
 
 def _model_rule(s: Settings) -> str:
@@ -203,6 +230,8 @@ def _search_rule(s: Settings) -> str:
     drawn = s.mbr is not None and s.mbr_from == "samples"
     if s.mbr is not None and s.sample:
         return f'mbr = "{s.mbr}" and sample = true; mbr draws by itself (samples, temperature, top_k, top_p)'
+    if s.mbr is not None and s.lm_use == "rerank":
+        return f'mbr = "{s.mbr}" and lm_use = "rerank"; both rank the outputs anew: mbr = none, or lm_use = "fusion"'
     if drawn and s.n_best > s.samples:
         return f"n_best = {s.n_best} and samples = {s.samples}; there are no more draws than that to rank"
     if s.decoder == "mask_predict" and s.n_best > s.length_beam:

@@ -55,7 +55,9 @@ class Settings:
     """All settings of a run. Every field is immutable; `dataclasses.replace` makes a changed copy."""
 
     # --- data
-    task: Literal["auto", "generate"] = _setting("auto", "data", "what to build; auto: from what the columns hold")
+    task: Literal["auto", "generate", "lm"] = _setting(
+        "auto", "data", "what to build: from a source a text, or lm, a language model; auto: from what the columns hold"
+    )
     format: Literal["auto", "tsv", "lines", "jsonl"] = _setting("auto", "data", "how to read the files")
     columns: str = _setting(
         "auto", "data", "which columns: source=1,target=2 (names for JSONL; ref repeatable; alignment)"
@@ -100,15 +102,19 @@ class Settings:
     direction: Literal["left_to_right", "right_to_left"] = _setting(
         "left_to_right", "text", "outputs are written from their beginning, or from their end"
     )
+    vocab_from: str | None = _setting(
+        None, "text", "a run whose target vocabulary is taken: for a language model that is to help it (predict --lm)"
+    )
     subword_dropout: _Share = _setting(
         0.0, "text", "BPE-dropout: segment differently in every epoch (Provilkov et al. 2020)"
     )
 
     # --- model
     preset: Literal["auto", "tiny", "small", "base", "big"] = _setting("auto", "model", "a set of sizes")
-    model: Literal["auto", "transformer", "gru", "lstm", "rnn", "conv"] = _setting(
-        "auto", "model", "the kind of encoder and decoder"
+    model: Literal["auto", "transformer", "gru", "lstm", "rnn", "conv", "ngram"] = _setting(
+        "auto", "model", "the kind of encoder and decoder; ngram: a language model that is counted"
     )
+    order: Annotated[int, Ge(1), Le(10)] = _setting(5, "model", "symbols of the longest n-grams; model = ngram only")
     layers: _Count | None = _setting(None, "model", "layers of the encoder and of the decoder")
     encoder_layers: _Count | None = _setting(None, "model", "layers of the encoder alone")
     decoder_layers: _Count | None = _setting(None, "model", "layers of the decoder alone")
@@ -349,6 +355,16 @@ class Settings:
     )
     samples: Annotated[int, Ge(1), Le(1000)] = _setting(
         32, "search", "draws to compare for mbr; the time of the comparison grows with their square", harmless=True
+    )
+
+    lm_weight: Annotated[float, Ge(0.0), Le(10.0)] = _setting(
+        0.3, "search", "with --lm: score = log p + lm_weight * log p of the language model", harmless=True
+    )
+    lm_use: Literal["fusion", "rerank"] = _setting(
+        "fusion",
+        "search",
+        "with --lm: at every step of the search (same symbols), or to rank the beam's outputs anew (any symbols)",
+        harmless=True,
     )
 
     # --- machine

@@ -12,17 +12,17 @@ from typing import Any
 from seq2x.codecs.backwards import Backwards
 from seq2x.codecs.text import TextCodec
 from seq2x.errors import FolderError, Seq2xError
-from seq2x.models.shape import ModelShape
+from seq2x.models import Shape, read_shape
 from seq2x.settings import Settings, resolve
 from seq2x.strict_json import dump_json, parse_json
 
-__all__ = ["MODEL_FILE", "TASK_FILE", "About"]
+__all__ = ["MODEL_FILE", "MOST_RATIO", "TASK_FILE", "About"]
 
 MODEL_FILE = "model.json"
 TASK_FILE = "task.json"
 
 _DIRECTIONS = ("left_to_right", "right_to_left")
-_MOST_RATIO = 1000.0  # a folder must not make a decoder run for hours on a short line
+MOST_RATIO = 1000.0  # a folder must not make a decoder run for hours on a short line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class About:
     an output may have that many times the symbols of its input, and some more. `direction`: how outputs are written.
     """
 
-    shape: ModelShape
+    shape: Shape
     metric: str = "exact_match"
     references: str = "each"
     search: Mapping[str, Any] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class About:
     direction: str = "left_to_right"
 
     @classmethod
-    def of(cls, settings: Settings, shape: ModelShape, fitting: str, length_ratio: float = 2.0) -> About:
+    def of(cls, settings: Settings, shape: Shape, fitting: str, length_ratio: float = 2.0) -> About:
         """What a run with `settings` stores; `fitting` is the metric that fits the task (see `seq2x.metrics.fit`), for
         settings that name none.
         """
@@ -75,7 +75,7 @@ class About:
     @classmethod
     def from_files(cls, model: bytes, task: bytes, where: str) -> About:
         """What `to_files` wrote; `FolderError` for anything else."""
-        shape = ModelShape.from_json(parse_json(model, f"{where}/{MODEL_FILE}"), f"{where}/{MODEL_FILE}")
+        shape = read_shape(parse_json(model, f"{where}/{MODEL_FILE}"), f"{where}/{MODEL_FILE}")
         place = f"{where}/{TASK_FILE}"
         values = parse_json(task, place)
         if isinstance(values, dict):
@@ -90,8 +90,8 @@ class About:
         if not isinstance(metric, str) or references not in ("each", "merge") or not isinstance(search, dict):
             raise FolderError(place, "wrong values", "what seq2x writes", "copy the run folder anew")
         ratio, direction = values["length_ratio"], values["direction"]
-        if not isinstance(ratio, float) or not 0.0 < ratio <= _MOST_RATIO:
-            raise FolderError(place, f"length_ratio {ratio}", f"a number above 0, at most {_MOST_RATIO:g}")
+        if not isinstance(ratio, float) or not 0.0 < ratio <= MOST_RATIO:
+            raise FolderError(place, f"length_ratio {ratio}", f"a number above 0, at most {MOST_RATIO:g}")
         if direction not in _DIRECTIONS:
             raise FolderError(place, f"direction {direction!r}", " or ".join(_DIRECTIONS), "copy the run folder anew")
         _check_search(search, shape, place)
@@ -111,7 +111,7 @@ def _search_of(settings: Settings) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in used if getattr(settings, name) != getattr(default, name)}
 
 
-def _check_search(search: Mapping[str, Any], shape: ModelShape, where: str) -> None:
+def _check_search(search: Mapping[str, Any], shape: Shape, where: str) -> None:
     rooms = {item.name: item.metadata["room"] for item in fields(Settings)}
     wrong = [name for name in search if rooms.get(name) not in ("search", "data")]
     if wrong:

@@ -2,6 +2,8 @@
 
     text --codec--> symbols, </s> --encoder--> Memory --search over decoder.step--> symbols --codec--> text
 
+A language model is the same without a source: what goes in is how the text begins that comes out.
+
 All that is stored with a run for use stands here too, so that `best/` is complete in itself.
 """
 
@@ -18,16 +20,17 @@ from seq2x.codecs.copying import Copies
 from seq2x.codecs.text import TextCodec
 from seq2x.engine import Chosen
 from seq2x.errors import DataError, FolderError, Seq2xError, UsageError
-from seq2x.models import AnyModel, build
+from seq2x.models import AnyModel, Ngram, rebuild
 from seq2x.saved import Saved
 from seq2x.settings import AT_ONCE, Settings
 from seq2x.tasks.about import MODEL_FILE, TASK_FILE, About
 from seq2x.tasks.alignments import Links, links, require_attention
 from seq2x.tasks.constraining import FREE, Constraint, Demands, GuideMaker, constraint, phrase_symbols
-from seq2x.tasks.decoding import Request, decode, most_symbols
+from seq2x.tasks.decoding import Request, decode
+from seq2x.tasks.helping import Helper, require_fusible
 from seq2x.tasks.reading import Source, padded, read
 from seq2x.tasks.risk import draws
-from seq2x.tasks.scoring import Given, TargetScore, require_scorable, score_batch, unscorable
+from seq2x.tasks.scoring import Given, TargetScore, most_symbols, require_scorable, score_batch, unscorable
 from seq2x.tasks.weights import fill, own_tensors, pack, verify
 from seq2x.tasks.wishes import forbidden_symbols, prefix_symbols
 from seq2x.tasks.workers import halving, in_order
@@ -44,7 +47,8 @@ class Generate:
     """One trained (or training) model with all it needs to turn raw texts into raw texts.
 
     `team`: further models over the same target symbols; together they decode as an ensemble (the mean of their
-    probabilities at every step), alone they do not know of each other.
+    probabilities at every step), alone they do not know of each other. `lm`: a language model that has a say in what
+    they predict, by `lm_weight` and as `lm_use` has it.
     """
 
     def __init__(
@@ -54,24 +58,27 @@ class Generate:
         model: AnyModel,
         about: About,
         team: Sequence[Generate] = (),
+        lm: Generate | None = None,
     ) -> None:
         self.source_codec, self.target_codec = source_codec, target_codec
-        self.model, self.about, self.team = model, about, tuple(team)
+        self.model, self.about, self.team, self.lm = model, about, tuple(team), lm
         self.engine = Chosen(model)  # what decodes with the model's weights: `engine(backend)`
         self.copies = None if about.shape.copy == "none" else Copies(source_codec, target_codec)
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.model.parameters()).device
+        return next(chain(self.model.parameters(), self.model.buffers())).device
 
-    def with_team(self, others: Sequence[Generate]) -> Generate:
-        """This model and `others` as an ensemble. Raises `UsageError` where one of them writes all symbols at once."""
+    def with_team(self, others: Sequence[Generate], lm: Generate | None = None) -> Generate:
+        """This model and `others` as an ensemble, and a language model beside them. Raises `UsageError` where one of
+        them writes all symbols at once, and there are others.
+        """
         kinds = [member.about.shape.decoder for member in (self, *others)]
         if others and (kind := next((kind for kind in kinds if kind in AT_ONCE), "")):
             found = f'a run with decoder = "{kind}", which writes all symbols at once'
             raise UsageError("ensemble", found, "runs that decide on one symbol after another", "leave it out")
-        return Generate(self.source_codec, self.target_codec, self.model, self.about, others)
+        return Generate(self.source_codec, self.target_codec, self.model, self.about, others, lm)
 
     @property
     def members(self) -> tuple[Generate, ...]:
@@ -105,9 +112,13 @@ class Generate:
         are not chosen (see `forbid`); every output obeys `constraint` (see `constrain`). An output that cannot be as it
         has to is none, and says why.
 
+        Of a language model each text is what its output begins with; a blank one leaves it free.
+
         Raises `UsageError` for a prefix that no output can begin with and `DivergedError` for a damaged model; the
-        `row` of each is the number of the text.
+        `row` of each is the number of the text. Also `UsageError` for a language model of other symbols that is to be
+        fused.
         """
+        helper = self._helper(settings)
         results = [Prediction("", stopped="empty")] * len(texts)
         if any(requires):
             self._require_guidable()
@@ -120,9 +131,9 @@ class Generate:
         parts = [requests[begin : begin + size] for begin in range(0, len(requests), size)]
 
         def work(part: Sequence[Request]) -> list[Prediction]:
-            return halving(lambda some: decode(self.members, engines, some, settings, want, demands), part)
+            return halving(lambda some: decode(self.members, engines, some, settings, want, demands, helper), part)
 
-        with _evaluating(self.members):
+        with _evaluating(self.members if self.lm is None else (*self.members, self.lm)):
             engines = [member.engine(settings.backend) for member in self.members]
             found = in_order(work, parts, self.device, settings.invariant)
         for request, result in zip(requests, chain.from_iterable(found), strict=True):
@@ -214,6 +225,11 @@ class Generate:
         wanted = {"min_length": settings.min_length + 1, "max_length": settings.max_length or 0}
         return [f"{name} = {getattr(settings, name):,}: {end}" for name, least in wanted.items() if least > most]
 
+    def unused(self, given: Iterable[str]) -> list[str]:
+        """One sentence for each setting in `given` that is for a language model, where there is none."""
+        names = () if self.lm is not None else ("lm_use", "lm_weight")
+        return [f"{name} has no effect without --lm" for name in names if name in given]
+
     def copies_otherwise(self, other: Generate) -> str:
         """Why `other` cannot decide together with this model, though its target symbols are the same: what both copy
         must have the same numbers. Empty if it can.
@@ -262,9 +278,12 @@ class Generate:
         if layers > len(arrays):  # said at once: building thousands of layers takes a while even without memory
             raise FolderError(saved.where(WEIGHTS_FILE), f"{len(arrays)} tensors for {layers} layers", "more")
         with torch.device("meta"):  # shapes without memory: what a damaged file claims is not allocated
-            model = build(about.shape)
+            model = rebuild(about.shape)
         verify(arrays, model, saved.where(WEIGHTS_FILE))
         fill(model, arrays)
+        if isinstance(model, Ngram):
+            model.check(saved.where(WEIGHTS_FILE))
+            device = "cpu"  # it computes in numpy
         model.to(device).eval().requires_grad_(False)
         return cls(source, about.written_by(target), model, about)
 
@@ -282,6 +301,14 @@ class Generate:
                 found = f'this run copies (copy = "{member.about.shape.copy}"), and what is copied no constraint knows'
                 raise UsageError("constraint", found, "a run without copying, or outputs without constraints")
 
+    def _helper(self, settings: Settings) -> Helper | None:
+        """The language model, if there is one and it counts."""
+        if self.lm is None or not settings.lm_weight:
+            return None
+        if settings.lm_use == "fusion":
+            require_fusible(self, self.lm)
+        return Helper(self.lm, self.lm.engine("auto"), settings.lm_weight, settings.lm_use)
+
     def _requests(
         self, texts: Sequence[str], prefixes: Sequence[str], requires: Sequence[Sequence[str]], demands: Demands
     ) -> list[Request]:
@@ -290,7 +317,10 @@ class Generate:
         requests = []
         for row, text in enumerate(texts):
             source = read(self.members, text)
-            prefix = (prefixes[row], source.extra) if prefixes and prefixes[row] else ("", ())
+            begins = prefixes[row] if prefixes else ""
+            if not self.about.shape.source:
+                begins = _beginning(text, begins, row)
+            prefix = (begins, source.extra) if begins else ("", ())
             if prefix not in cut:
                 try:
                     cut[prefix] = prefix_symbols(self.target_codec, prefix[0], self._more(source))
@@ -307,6 +337,15 @@ class Generate:
     def _written(self, source: Source, target: str) -> list[int]:
         """The symbols of `target` beside `source`."""
         return self.target_codec.encode(target, self._more(source))
+
+
+def _beginning(text: str, prefix: str, row: int) -> str:
+    """What the output of a language model begins with. Raises `UsageError` where both its input and a prefix say so."""
+    text = text if text.strip() else ""
+    if text and prefix:
+        todo = "leave the prefix out, or the line blank"
+        raise UsageError(f"input {row + 1:,}", "a text and a prefix", "one of them", todo, row)
+    return text or prefix
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,14 +11,13 @@ import numpy as np
 
 from seq2x.data.frames import needed
 from seq2x.errors import DataError, DivergedError
-from seq2x.tasks.decoding import most_symbols
 from seq2x.tasks.reading import Source, copy_ids, padded
 from seq2x.types import EOS, Batch
 
 if TYPE_CHECKING:
     from seq2x.tasks.generate import Generate
 
-__all__ = ["Given", "TargetScore", "require_scorable", "score_batch", "unscorable"]
+__all__ = ["Given", "TargetScore", "most_symbols", "require_scorable", "score_batch", "unscorable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +45,19 @@ class Given(NamedTuple):
     def text(self) -> str:
         """The raw input."""
         return self.source.text
+
+
+def most_symbols(members: Iterable[Generate]) -> int | None:
+    """How many symbols, `</s>` counted, an output of `members` together may have: learned positions and learned lengths
+    end somewhere.
+    """
+    bounds = [
+        member.about.shape.max_target_length + 1
+        for member in members
+        if (shape := member.about.shape).decoder == "mask_predict"
+        or (shape.positions == "learned" and shape.decoder != "ctc")
+    ]
+    return min(bounds, default=None)
 
 
 def require_scorable(members: Sequence[Generate], items: Sequence[Given]) -> None:

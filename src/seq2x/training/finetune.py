@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from seq2x.codecs.text import TextCodec
 from seq2x.errors import UsageError
 from seq2x.models import AnyModel, build
 from seq2x.models.shape import ModelShape
 from seq2x.settings import Settings
 from seq2x.tasks import Generate
 
-__all__ = ["Parent", "inherit"]
+__all__ = ["Parent", "inherit", "with_codec"]
 
 _CALM = 0.2  # share of the rate from scratch: enough to learn, too little to forget
 _FREE = ("dropout", "attention_dropout")  # of the shape, what may change: no weight depends on it
@@ -30,6 +31,7 @@ class Parent:
     def shape(self, settings: Settings) -> ModelShape:
         """The parent's shape with the new dropout."""
         old = self.task.about.shape
+        assert isinstance(old, ModelShape)  # see `prepare`: a counted model is no parent
         dropout = old.dropout if settings.dropout is None else settings.dropout
         return replace(old, dropout=dropout, attention_dropout=settings.attention_dropout)
 
@@ -66,15 +68,28 @@ def inherit(settings: Settings, parent: Parent) -> Settings:
     }
     if task.source_codec.units == task.target_codec.units:
         found["units"] = task.source_codec.units
-    default = Settings()
-    if settings.preset != default.preset:
+    if settings.preset != Settings().preset:
         raise UsageError("preset", f"{settings.preset!r}", f"the sizes of {parent.run}", "leave it out")
+    return _with(settings, found, str(parent.run), "--from")
+
+
+def with_codec(settings: Settings, codec: TextCodec) -> Settings:
+    """The text settings of a run whose target `codec` is taken. `UsageError` for one that the user gave and that
+    differs, as in `inherit`.
+    """
+    rules = codec.vocabulary
+    found: dict[str, Any] = dict.fromkeys(("units", "source_units", "target_units"), codec.units)
+    found |= {"normalise": rules.normalise, "lower": rules.lower, "vocab_size": rules.asked or None}
+    return _with(settings, found, str(settings.vocab_from), "vocab_from")
+
+
+def _with(settings: Settings, found: Mapping[str, Any], whose: str, way: str) -> Settings:
+    """`settings` with what was `found` in the run `whose`."""
+    default = Settings()
     for name, value in found.items():
         asked = getattr(settings, name)
         if asked not in (getattr(default, name), value):
-            raise UsageError(
-                name, f"{asked!r}", f"{value!r} as in {parent.run}", "leave it out, or train without --from"
-            )
+            raise UsageError(name, f"{asked!r}", f"{value!r} as in {whose}", f"leave it out, or train without {way}")
     return replace(settings, **found)
 
 

@@ -24,19 +24,21 @@ from seq2x.data.held_out import hold_out, write_examples
 from seq2x.data.notes import LOST
 from seq2x.data.store import Store, data_fingerprint, open_store, store_key
 from seq2x.data.store_writer import write_store
-from seq2x.errors import DataError, FolderError
-from seq2x.models import build
-from seq2x.models.shape import ModelShape, shape_of
+from seq2x.errors import DataError, FolderError, UsageError
+from seq2x.models import AnyModel, Ngram, Shape, build
+from seq2x.models.ngram import count
+from seq2x.models.shape import shape_of
 from seq2x.plan import plan, profile
 from seq2x.predict import model_folder
 from seq2x.run import load
-from seq2x.settings import Settings, several
+from seq2x.settings import Settings, broken_rule, several
 from seq2x.tasks import Generate
-from seq2x.tasks.about import About
+from seq2x.tasks.about import MOST_RATIO, About
+from seq2x.tasks.generate import TARGET_FILE
 from seq2x.tasks.seen import SEEN_FILE, Seen
 from seq2x.training.copying import require_copies, share_copied
 from seq2x.training.feed import store_folder
-from seq2x.training.finetune import Parent, inherit
+from seq2x.training.finetune import Parent, inherit, with_codec
 from seq2x.training.micro import seed_of
 from seq2x.types import Example
 
@@ -86,29 +88,34 @@ def prepare(
     parent = _parent(from_run) if from_run else None
     if parent:
         settings = inherit(settings, parent)
+    borrowed = _borrowed(settings)
+    if borrowed:
+        settings = with_codec(settings, borrowed)
     device = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
     chosen = plan(looked, settings, device=device)
     settings, reasons = chosen.settings, dict(chosen.reasons)
     alignment = data.alignment()
-    shape_of(settings, 300, 300, joint=bool(settings.joint_vocab))  # what cannot be is said before all is read
+    if settings.model != "ngram":
+        shape_of(settings, 300, 300, joint=bool(settings.joint_vocab))  # what cannot be is said before all is read
     if parent:
         settings, reasons = parent.calm(settings, reasons)
     train, valid = _split(data, settings)
-    _keep(folder, valid)
+    _keep(folder, valid, alone=not data.columns.source)
     if parent:
         source_codec, target_codec = parent.task.source_codec, parent.task.target_codec
+    elif borrowed:
+        source_codec = target_codec = borrowed
     else:
         source_codec, target_codec = _learn(train, settings)
-        if settings.direction == "right_to_left":
-            target_codec = Backwards(target_codec.vocabulary)
+    if not parent and settings.direction == "right_to_left":
+        target_codec = Backwards(target_codec.vocabulary)
     settings = _settle(settings, reasons)
     _say_plan(settings, reasons, source_codec, target_codec, say)
     codecs = (source_codec, target_codec)
     store, held_out = _write_stores(folder, train, valid, codecs, settings, key, say, alignment)
-    shape = parent.shape(settings) if parent else _shape(settings, source_codec, target_codec)
-    torch.manual_seed(seed_of(settings.seed, 0, 0, "init"))
-    model = parent.model(shape) if parent else build(shape)
-    about = About.of(settings, shape, looked.fit.metrics[0], _length_ratio(store))
+    model, shape = _model(store, settings, codecs, parent)
+    fitting = "perplexity" if looked.alone else looked.fit.metrics[0]
+    about = About.of(settings, shape, fitting, _length_ratio(store))
     seen = Seen.of(train(), (source_codec, target_codec))
     if settings.valid:
         _say_overlap(seen, valid, paths, several(settings.valid), say)
@@ -150,6 +157,7 @@ def _check(data: _Source, say: Callable[[str], None]) -> None:
         data.paths,
         format=settings.format,
         columns=settings.columns,
+        task=settings.task,
         max_source_length=settings.max_source_length,
         max_target_length=settings.max_target_length,
         on_bad_utf8=settings.on_bad_utf8,
@@ -176,8 +184,12 @@ def _say_overlap(
     """A warning if validation would praise memory: how many of the sources in the files `named` are trained on."""
     sources, pairs = seen.count(valid)
     if sources:
-        found = f"{sources:,} of {len(valid):,} sources of {', '.join(named)} occur in the data"
-        say(f"valid: warning: {found} ({pairs:,} with the same target): scores on them measure memory")
+        alone = not any(example.source for example in valid)
+        found = (
+            f"{sources:,} of {len(valid):,} {'texts' if alone else 'sources'} of {', '.join(named)} occur in the data"
+        )
+        same = "" if alone else f" ({pairs:,} with the same target)"
+        say(f"valid: warning: {found}{same}: scores on them measure memory")
         tests = " ".join(f"--test {name}" for name in named)
         say(f'valid: "seq2x check {" ".join(paths)} {tests}" shows the lines')
 
@@ -187,7 +199,9 @@ class _Source:
 
     def __init__(self, paths: Sequence[str], settings: Settings, say: Callable[[str], None]) -> None:
         self.paths, self.settings, self._say = paths, settings, say
-        self.columns: Columns = sniff(paths, settings.format, settings.columns, max_line_bytes=settings.max_line_bytes)
+        self.columns = self._look(paths, settings.task)
+        if problem := broken_rule(replace(settings, task="generate" if self.columns.source else "lm")):
+            raise UsageError(str(paths[0]), problem)
         for reason in self.columns.reasons:
             say(f"data: {reason}")
         self._merged: list[Example] | None = None
@@ -199,7 +213,11 @@ class _Source:
             self.count = sum(1 for _ in self._read(paths, self.columns, notes))
         _tell(notes, "data", say)
         if not self.count:
-            raise DataError(str(paths[0]), "no examples", "pairs of a source and a target", notes.summary())
+            raise DataError(str(paths[0]), "no examples", self._expected, notes.summary())
+
+    @property
+    def _expected(self) -> str:
+        return "pairs of a source and a target" if self.columns.source else "texts, one a line"
 
     def examples(self) -> Iterator[Example]:
         """All of them, in order."""
@@ -220,13 +238,19 @@ class _Source:
 
     def other(self, paths: Sequence[str]) -> list[Example]:
         """The examples of other files of the same kind: of a validation file, or of its two sides."""
-        columns = sniff(paths, self.settings.format, self.settings.columns, max_line_bytes=self.settings.max_line_bytes)
+        columns = self._look(paths, "generate" if self.columns.source else "lm")
         notes = Notes()
         found = list(self._read(paths, columns, notes))
         _tell(notes, "valid", self._say)
         if not found:
-            raise DataError(paths[0], "no examples", "pairs of a source and a target", notes.summary())
+            raise DataError(paths[0], "no examples", self._expected, notes.summary())
         return merge(found) if self._merged is not None else found
+
+    def _look(self, paths: Sequence[str], task: str) -> Columns:
+        """What the columns of `paths` are taken for."""
+        settings = self.settings
+        limit = settings.max_line_bytes
+        return sniff(paths, settings.format, settings.columns, task=task, max_line_bytes=limit)
 
     def _read(self, paths: Sequence[str], columns: Columns, notes: Notes) -> Iterator[Example]:
         settings = self.settings
@@ -239,7 +263,8 @@ def _split(data: _Source, settings: Settings) -> tuple[Callable[[], Iterator[Exa
         train: Callable[[], Iterator[Example]] = data.examples
         valid = data.other(several(settings.valid))
     else:
-        held = hold_out((e.source for e in data.examples()), settings.valid_size, settings.seed, str(data.paths[0]))
+        grouped = (e.source or e.targets[0] for e in data.examples())  # what is read, or the text that stands alone
+        held = hold_out(grouped, settings.valid_size, settings.seed, str(data.paths[0]))
 
         def train() -> Iterator[Example]:
             return compress(data.examples(), ~held)
@@ -248,16 +273,16 @@ def _split(data: _Source, settings: Settings) -> tuple[Callable[[], Iterator[Exa
     return train, valid
 
 
-def _keep(folder: Path, valid: Sequence[Example]) -> None:
+def _keep(folder: Path, valid: Sequence[Example], alone: bool) -> None:
     """Write what is held out into `splits/`."""
     (folder / "splits").mkdir(exist_ok=True)
-    written = write_examples(folder / "splits" / "valid.tsv", valid)
+    written = write_examples(folder / "splits" / "valid.tsv", valid, alone)
     for path in set((folder / "splits").glob("valid.*")) - {written}:  # of a start that did not get as far as step 0
         path.unlink()
 
 
 def _learn(train: Callable[[], Iterator[Example]], settings: Settings) -> tuple[TextCodec, TextCodec]:
-    """Codecs learned on the training side only: what is held out must stay unknown."""
+    """Codecs learned on the training side only: what is held out must stay unknown. A language model has one."""
 
     def learn(lines: Iterable[str], units: Any) -> TextCodec:
         return TextCodec.learn(
@@ -270,6 +295,9 @@ def _learn(train: Callable[[], Iterator[Example]], settings: Settings) -> tuple[
     def targets() -> Iterator[str]:
         return (target for e in train() for target in e.targets)
 
+    if settings.task == "lm":
+        codec = learn(targets(), settings.target_units)
+        return codec, codec
     if settings.joint_vocab:
         both = (text for e in train() for text in (e.source, *e.targets))
         codec = learn(both, settings.source_units)
@@ -281,6 +309,8 @@ def _settle(settings: Settings, reasons: dict[str, str]) -> Settings:
     """What is decided only now: the precision of matrix work."""
     if settings.precision != "auto":
         return settings
+    if settings.model == "ngram":
+        return replace(settings, precision="fp32")
     wide = (settings.width or 0) >= 192 and settings.model == "transformer"
     able = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     if settings.device == "cpu" or not torch.cuda.is_available():
@@ -312,6 +342,11 @@ def _say_plan(
 ) -> None:
     for name, reason in reasons.items():
         say(f"{name} = {getattr(settings, name)}  ({reason})")
+    if settings.task == "lm":
+        say(f"symbols: {target.size:,}")
+        if settings.label_smoothing and settings.model != "ngram":
+            say(f"label_smoothing = {settings.label_smoothing} costs perplexity: 0 is usual for a language model")
+        return
     say(f"symbols: {source.size:,} source, {target.size:,} target" + (" (one vocabulary)" if source is target else ""))
     if settings.sampled_softmax >= target.size:
         few = f"there are {target.size:,} target symbols, and all of them are learned from"
@@ -365,13 +400,15 @@ def _write_stores(
         lines = [
             line
             for side, one in zip(("source", "target"), unknowns, strict=True)
+            if side == "target" or settings.task != "lm"
             for line in one.lines(side, always=True)
         ]
         _tell(notes, part, say, len(store) + store.set_aside)
         for line in lines:
             say(f"{part}: {line}")
         tokens = int(np.sum(store.target_lengths, dtype=np.int64))
-        say(f"{part}: {len(store):,} pairs, {tokens:,} target tokens" + share_copied(store))
+        what = "texts" if settings.task == "lm" else "pairs"
+        say(f"{part}: {len(store):,} {what}, {tokens:,} target tokens" + share_copied(store))
         stores[part] = store
     require_copies(stores["train"])
     return stores["train"], stores["valid"]
@@ -411,14 +448,40 @@ def _frames(settings: Settings) -> int:
 
 
 def _length_ratio(store: Store) -> float:
-    """Target symbols per source symbol that 999 of 1,000 training pairs keep to; at least 2."""
+    """Target symbols per source symbol that 999 of 1,000 training pairs keep to; at least 2. The source of a text that
+    stands alone is `</s>`, so that there it is how long nearly all texts are.
+    """
     ratios = np.asarray(store.target_lengths, np.float64) / np.maximum(store.source_lengths, 1)
-    return float(max(2.0, np.ceil(10.0 * np.quantile(ratios, 0.999)) / 10.0))
+    return float(min(max(2.0, np.ceil(10.0 * np.quantile(ratios, 0.999)) / 10.0), MOST_RATIO))
 
 
-def _shape(settings: Settings, source: TextCodec, target: TextCodec) -> ModelShape:
-    return shape_of(settings, source.size, target.size, joint=source.vocabulary is target.vocabulary)
+def _model(
+    store: Store, settings: Settings, codecs: tuple[TextCodec, TextCodec], parent: Parent | None
+) -> tuple[AnyModel, Shape]:
+    """With its first weights; one that is counted has all that it will ever have."""
+    source, target = codecs
+    if settings.model == "ngram":
+        most = settings.max_target_length
+        counted = count(store.target_ids, store.target_lengths, settings.order, target.size, most)
+        return counted, counted.shape
+    torch.manual_seed(seed_of(settings.seed, 0, 0, "init"))
+    if parent:
+        shape = parent.shape(settings)
+        return parent.model(shape), shape
+    shape = shape_of(settings, source.size, target.size, joint=source.vocabulary is target.vocabulary)
+    return build(shape), shape
+
+
+def _borrowed(settings: Settings) -> TextCodec | None:
+    """The target codec of the run that `vocab_from` names."""
+    if not settings.vocab_from:
+        return None
+    saved = load(model_folder(settings.vocab_from))
+    return TextCodec.from_bytes(saved.read(TARGET_FILE), saved.where(TARGET_FILE))
 
 
 def _parent(run: Path) -> Parent:
-    return Parent(Generate.from_saved(load(model_folder(run))), run)
+    task = Generate.from_saved(load(model_folder(run)))
+    if isinstance(task.model, Ngram):
+        raise UsageError("from", f"{run} is counted, not trained", "a run with weights", "count all the data at once")
+    return Parent(task, run)

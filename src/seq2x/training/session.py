@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -47,7 +48,29 @@ from seq2x.training.state import (
 from seq2x.training.validate import Validation, Validator
 from seq2x.types import Example
 
-__all__ = ["Session", "about_of", "held_out_sum", "micro_of", "open_session", "show"]
+__all__ = [
+    "Done",
+    "Session",
+    "about_of",
+    "commit_best",
+    "held_out_examples",
+    "held_out_sum",
+    "micro_of",
+    "open_session",
+    "show",
+    "stores",
+    "tell",
+]
+
+
+class Done(NamedTuple):
+    """A finished training: where it stands, why it is over, and whether it was so before it began (`idle`)."""
+
+    progress: Progress
+    reason: str
+    idle: bool
+    seconds: float
+
 
 STATE_FILE = "training.safetensors"
 _AGAIN = "--restart prepares the run again"
@@ -113,8 +136,8 @@ def open_session(
         _tidy(folder, saved, progress, log)
     task = Generate.from_saved(saved, device)
     task.about = task.about.with_search(settings)
-    examples = _valid_examples(folder, str(saved.about.get("held_out", "")))
-    train, valid = _stores(request, saved, settings, task, examples, world, log)
+    examples = held_out_examples(folder, str(saved.about.get("held_out", "")))
+    train, valid = stores(request, saved, settings, task, examples, world, log)
     micro = micro_of(train, task, settings, world, log)
     optimizer = adamw(task.model, settings.adam_beta1, settings.adam_beta2, settings.weight_decay)
     averages, tally = Averages(task.model, settings.ema, settings.average_last), Tally(device)
@@ -142,7 +165,7 @@ def open_session(
     return session
 
 
-def _stores(
+def stores(
     request: Request,
     saved: Saved,
     settings: Settings,
@@ -221,7 +244,8 @@ class Session:
             found = self._validator(p.history, p.step, p.loss)
             better = found.beats(p.best, p.best_loss)
             if better:
-                self._commit_best(t, found)
+                files = self._task.to_files() | self._files
+                commit_best(self._folder, p.step, files, found, t.settings, self._about)
         if better:
             p.best, p.best_loss, p.best_step, p.stale = found.value, found.loss, p.step, 0
         else:
@@ -229,47 +253,62 @@ class Session:
         p.history.append([p.step, p.loss, found.loss, found.value])
         self._tell(t, found, better, time.monotonic() - begun)
 
-    def _commit_best(self, t: Training, found: Validation) -> None:
-        about = {
-            "metric": found.metric,
-            "value": found.value,
-            "loss": found.loss,
-            "settings": plain_settings(t.settings),
-            "data": str(self._about["data"]),
-            "parent": Path(str(self._about["parent"])).name,  # it may be given away, with no path of this machine
-        }
-        (self._folder / TEST_FILE).unlink(missing_ok=True)  # it was of the former best
-        commit(self._folder / "best", t.progress.step, self._task.to_files() | self._files, about)
-
     def _tell(self, t: Training, found: Validation, better: bool, seconds: float) -> None:
-        """The line for machines, and for people five examples and the judgement."""
-        examples = self._validator.shown
-        lines = [
-            {"source": e.source, "output": output, "reference": e.targets[0]}
-            for e, output in zip(examples, found.outputs, strict=True)
-        ]
-        values = {
-            "metric": found.metric,
-            "value": found.value,
-            "loss": found.loss,
-            "best": t.progress.best,
-            "best_step": t.progress.best_step,
-            "judgement": found.judgement,
-            "judged": found.judged,
-            "examples": lines,
-        }
-        clock = {"seconds": round(t.seconds(), 3), "validation_seconds": round(seconds, 3)}
-        t.log.record("valid", t.progress.step, values, clock)
-        mark = "the best so far" if better else f"best {t.progress.best:.2f} at step {t.progress.best_step:,}"
-        t.log.say(
-            f"step {t.progress.step:,}: {found.metric} {found.value:.2f} ({mark}), held-out loss {found.loss:.3f}"
-        )
-        for line in lines:
-            t.log.say(
-                f"    {_short(line['source'])} -> {_short(line['output'])}   (right: {_short(line['reference'])})"
-            )
-        if found.judgement:
-            t.log.say(f"    {found.judgement}")
+        tell(t.log, t.progress, found, self._validator.shown, better, (t.seconds(), seconds))
+
+
+def commit_best(
+    folder: Path, step: int, files: Mapping[str, bytes], found: Validation, settings: Settings, of: Mapping[str, Any]
+) -> None:
+    """The weights in `files`, which were validated with what was `found`, become `best/`; `of`: the training state."""
+    about = {
+        "metric": found.metric,
+        "value": found.value,
+        "loss": found.loss,
+        "settings": plain_settings(settings),
+        "data": str(of["data"]),
+        "parent": Path(str(of["parent"])).name,  # it may be given away, with no path of this machine
+    }
+    (folder / TEST_FILE).unlink(missing_ok=True)  # it was of the former best
+    commit(folder / "best", step, files, about)
+
+
+def tell(
+    log: Log,
+    progress: Progress,
+    found: Validation,
+    examples: Sequence[Example],
+    better: bool,
+    seconds: tuple[float, float],
+) -> None:
+    """What a validation found: the line for machines, and for people five examples and the judgement. `seconds`: of all
+    training, of the validation.
+    """
+    lines = [
+        {"source": e.source, "output": output, "reference": e.targets[0]}
+        for e, output in zip(examples, found.outputs, strict=True)
+    ]
+    values = {
+        "metric": found.metric,
+        "value": found.value,
+        "loss": found.loss,
+        "best": progress.best,
+        "best_step": progress.best_step,
+        "judgement": found.judgement,
+        "judged": found.judged,
+        "examples": lines,
+    }
+    clock = {"seconds": round(seconds[0], 3), "validation_seconds": round(seconds[1], 3)}
+    log.record("valid", progress.step, values, clock)
+    mark = "the best so far" if better else f"best {progress.best:.2f} at step {progress.best_step:,}"
+    loss = f"held-out loss {found.loss:.3f}"
+    if found.alone:
+        loss = f"perplexity {math.exp(min(found.loss, 700.0)):,.1f} per symbol"
+    log.say(f"step {progress.step:,}: {found.metric} {found.value:.2f} ({mark}), {loss}")
+    for line in lines:
+        log.say(f"    {_short(line['source'])} -> {_short(line['output'])}   (right: {_short(line['reference'])})")
+    if found.judgement:
+        log.say(f"    {found.judgement}")
 
 
 def _compare(saved: Saved, progress: Progress, now: Mapping[str, str], strict: bool, log: Log) -> None:
@@ -311,13 +350,14 @@ def _held_out_file(folder: Path) -> Path:
     return found[0]
 
 
-def _valid_examples(folder: Path, expected: str = "") -> list[Example]:
+def held_out_examples(folder: Path, expected: str = "") -> list[Example]:
     """What was held out, raw, if its checksum is the `expected` one (none is known of the first runs)."""
     path = _held_out_file(folder)
     if expected and held_out_sum(folder) != expected:
         raise FolderError(str(path), "damaged or changed (its sha256 differs)", "what was held out", _AGAIN)
     tsv = Columns("tsv", (1,), (2,), width=2)  # as it was written: a first line like "source TAB target" is no header
-    columns = tsv if path.suffix == ".tsv" else Columns("jsonl", ("source",), ("target",))
+    lines = Columns("lines", (), (1,), width=1)
+    columns = {".tsv": tsv, ".txt": lines}.get(path.suffix, Columns("jsonl", ("source",), ("target",)))
     return list(read([path], columns, max_line_bytes=sys.maxsize))
 
 

@@ -24,7 +24,8 @@ EXAMPLES = 5  # shown at each validation, always the same
 @dataclass(frozen=True, slots=True)
 class Validation:
     """What one validation found. `loss` is per target token, without smoothing or dropout; `judged` outputs were
-    looked at for the `judgement` (fewer than `seq2x.training.judge.FEW` say nothing of shares).
+    looked at for the `judgement` (fewer than `seq2x.training.judge.FEW` say nothing of shares). `alone`: of texts
+    without a source.
     """
 
     metric: str
@@ -34,6 +35,7 @@ class Validation:
     outputs: tuple[str, ...]
     judgement: str
     judged: int
+    alone: bool = False
 
     def beats(self, best: float | None, best_loss: float) -> bool:
         """Whether this is better than `best` (always, if there is none); of equal values the lower loss wins.
@@ -63,6 +65,8 @@ class Validator:
         plain = replace(settings, subword_dropout=0.0, batch_tokens=4096)
         self._rows = _spread(examples)
         self.shown = [examples[row] for row in self._rows]
+        if not task.about.shape.source:  # a language model is shown how a text begins
+            self.shown = [replace(example, source=_beginning(example.targets[0])) for example in self.shown]
         self._feed = StoreFeed(store, plain, (task.source_codec, task.target_codec), task.device)
 
     def __call__(self, history: Sequence[Sequence[float]], step: int, train_loss: float) -> Validation:
@@ -84,7 +88,8 @@ class Validator:
             [*history, [step, train_loss, loss, value]] if self._likelihood else (),
         )
         shown = outputs if self._metric == "loss" else [outputs[row] for row in self._rows]
-        return Validation(name, value, better, loss, tuple(shown), line, len(judged))
+        alone = not self._task.about.shape.source
+        return Validation(name, value, better, loss, tuple(shown), line, len(judged), alone)
 
     def _decode(self, sources: Sequence[str]) -> list[str]:
         """In portions, so that a signal is noticed soon; sorted by length, so that little is padding."""
@@ -121,7 +126,13 @@ class Validator:
 
 def _spread(examples: Sequence[Example]) -> list[int]:
     """Rows of a few different sources, spread over all."""
-    first = {e.source: row for row, e in reversed(list(enumerate(examples)))}
+    first = {e.source or e.targets[0]: row for row, e in reversed(list(enumerate(examples)))}
     rows = sorted(first.values())
     every = max(len(rows) // EXAMPLES, 1)
     return rows[::every][:EXAMPLES]
+
+
+def _beginning(text: str) -> str:
+    """The first third of a text, of whole words where there are blanks."""
+    head = text[: max(len(text) // 3, 1)]
+    return head.rpartition(" ")[0] or head
