@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from seq2x.errors import UsageError, nearest
 from seq2x.types import BOS, EOS, PAD, SPECIALS
@@ -37,6 +37,9 @@ class TextCodec:
     Units: `byte` needs nothing and makes long sequences; `char` for short strings (names, dates, spellings); `word`
     for items between blanks (phones, formal languages); `bpe` or `unigram` for running text of any script.
     """
+
+    unlearned: ClassVar[str] = f"read as {_UNKNOWN}"
+    """What becomes of a word that a closed vocabulary does not hold, in words."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary: Final = vocabulary

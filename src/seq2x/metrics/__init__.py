@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 from seq2x.errors import UsageError, nearest
 from seq2x.types import Metric, Result
 
+from .accuracy import Accuracy
 from .base import TextMetric
 from .bleu import Bleu, TokenBleu
 from .bootstrap import Comparison, compared, evaluated, statistics
@@ -41,6 +42,7 @@ METRICS: Final[dict[str, type[TextMetric]]] = {
     "chrf": Chrf,
     "ter": Ter,
     "exact_match": ExactMatch,
+    "accuracy": Accuracy,
     "cer": CharacterErrors,
     "wer": WordErrorRate,
     "per": PhonemeErrors,

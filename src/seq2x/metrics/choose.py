@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,14 +22,21 @@ class Fit:
     reason: str
 
 
-def fit(sources: Sequence[str], references: Sequence[Sequence[str]]) -> Fit:
+_OF_TASK: Final[Mapping[str, Fit]] = {"tag": Fit(("accuracy", "exact_match"), "a label for each token")}
+"""Of tasks whose outputs are of one kind, whatever the pairs."""
+
+
+def fit(sources: Sequence[str], references: Sequence[Sequence[str]], task: str = "generate") -> Fit:
     """What fits pairs of a source and its right outputs; the same pairs give the same answer.
 
+    - a label for each token (`task` tag) -> accuracy, exact_match
     - symbols of a small set, for one word: a pronunciation -> word_errors, per
     - symbols of a small set otherwise: a formal language -> exact_match, wer
     - a word or two, or a few characters where words are not written apart: names, dates, spellings -> exact_match, cer
     - anything else is running text -> bleu, chrf, and ter where words are written apart
     """
+    if task in _OF_TASK:
+        return _OF_TASK[task]
     step = max(1, -(-len(references) // _SAMPLE))
     texts = [text for of_one in references[::step] for text in of_one if text.strip()]
     if not texts:

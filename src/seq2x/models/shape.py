@@ -10,12 +10,12 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from seq2x.errors import FolderError, UsageError
 from seq2x.settings import Settings
 
-__all__ = ["MAX_PARAMETERS", "ModelShape", "parameters", "shape_of"]
+__all__ = ["MAX_PARAMETERS", "ModelShape", "Shape", "parameters", "shape_of"]
 
 MAX_PARAMETERS = 4_000_000_000
 """No larger model is built: 16 GB of fp32 weights."""
@@ -24,6 +24,7 @@ JSON: TypeAlias = str | int | float | bool
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "kind": ("transformer", "gru", "lstm", "rnn"),
+    "head": ("decoder", "softmax", "crf"),
     "norm": ("layer", "rms", "batch"),
     "norm_position": ("pre", "post"),
     "positions": ("sinusoidal", "learned", "rotary"),
@@ -48,15 +49,38 @@ _RANGES: Mapping[str, tuple[int, int]] = {
 }
 _CONTEXT_USES = ("state", "first", "every")
 _SHARES = ("dropout", "attention_dropout")
-_LATER: Mapping[str, JSON] = {"attention_history": "none", "attention_temperature": 1.0}
+_LATER: Mapping[str, JSON] = {"attention_history": "none", "attention_temperature": 1.0, "head": "decoder"}
 """What the first runs do not name, and what it was then."""
+
+
+class Shape(Protocol):
+    """What the shape of any model has, also of one that is counted: see `ModelShape`."""
+
+    @property
+    def source_size(self) -> int: ...
+
+    @property
+    def target_size(self) -> int: ...
+
+    @property
+    def max_source_length(self) -> int: ...
+
+    @property
+    def depth(self) -> int:
+        """How many layers there are: none of them is without a tensor."""
+        ...
+
+    def to_json(self) -> dict[str, JSON]:
+        """Plain values by name; one of them is `kind`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelShape:
     """Everything the builders of `seq2x.models` need; see `seq2x.settings` for the meaning of each name.
 
-    `kind` is the setting `model` without its "auto". `max_source_length` and `max_target_length` count symbols
+    `kind` is the setting `model` without its "auto". `head`: what stands on the encoder, a decoder or for each source
+    position a softmax over labels, or a chain of them (CRF). `max_source_length` and `max_target_length` count symbols
     without `</s>`; only learned positions are bound by them. Values that a kind does not use are kept all the same,
     so that two shapes are equal exactly if the same settings made them.
     """
@@ -85,8 +109,14 @@ class ModelShape:
     input_feeding: bool = False
     attention_history: Literal["none", "location", "coverage", "location+coverage"] = "none"
     attention_temperature: float = 1.0
+    head: Literal["decoder", "softmax", "crf"] = "decoder"
     max_source_length: int = 512
     max_target_length: int = 512
+
+    @property
+    def depth(self) -> int:
+        """How many layers the model has."""
+        return self.encoder_layers + (self.decoder_layers if self.head == "decoder" else 0)
 
     def context_uses(self) -> frozenset[str]:
         """Where a recurrent decoder takes its context: some of "state", "first", "every"."""
@@ -191,11 +221,16 @@ def shape_of(settings: Settings, source_size: int, target_size: int, joint: bool
     """
     width = settings.width or 256
     kind = "transformer" if settings.model == "auto" else settings.model
+    if kind == "hmm":
+        raise UsageError("model", '"hmm"', "an encoder", "a counted model has another shape")
     embedding_width = settings.embedding_width or width
-    if settings.tied == "all" and not joint:
+    head = _head(settings)
+    if settings.tied == "all" and not joint and head == "decoder":
         raise UsageError("tied", '"all" with two vocabularies', todo="set joint_vocab = true, or tied = target")
     tied = settings.tied
-    if tied == "auto":
+    if head != "decoder":
+        tied = "none"  # a token is no label
+    elif tied == "auto":
         tied = "none" if embedding_width != width else "all" if joint else "target"
     layers = settings.layers or 3
     shape = ModelShape(
@@ -223,6 +258,7 @@ def shape_of(settings: Settings, source_size: int, target_size: int, joint: bool
         input_feeding=settings.input_feeding,
         attention_history=settings.attention_history,
         attention_temperature=settings.attention_temperature,
+        head=head,
         max_source_length=settings.max_source_length,
         max_target_length=settings.max_target_length,
     )
@@ -231,12 +267,20 @@ def shape_of(settings: Settings, source_size: int, target_size: int, joint: bool
     return shape
 
 
+def _head(settings: Settings) -> Literal["decoder", "softmax", "crf"]:
+    if settings.task != "tag":
+        return "decoder"
+    return "crf" if settings.crf else "softmax"
+
+
 def parameters(shape: ModelShape) -> int:
     """How many weights a model of this shape has: exact for Transformers, about right for recurrent models.
 
     Pure arithmetic, so that a size can be refused before anything is allocated.
     """
     embeddings = shape.source_size * shape.embedding_width
+    if shape.head != "decoder":
+        return embeddings + _labeller_parameters(shape)
     if shape.tied != "all":
         embeddings += shape.target_size * shape.embedding_width
     output = shape.target_size + (shape.target_size * shape.width if shape.tied == "none" else 0)
@@ -244,30 +288,51 @@ def parameters(shape: ModelShape) -> int:
     return embeddings + output + body
 
 
-def _transformer_parameters(shape: ModelShape) -> int:
+def _labeller_parameters(shape: ModelShape) -> int:
+    """Without the embeddings: an encoder and what stands on it."""
+    labels, directions = shape.target_size, 2 if shape.bidirectional and shape.kind != "transformer" else 1
+    output = labels * (directions * shape.width + 1) + (labels * labels if shape.head == "crf" else 0)
+    return output + (_transformer_encoder(shape) if shape.kind == "transformer" else _recurrent_encoder(shape))
+
+
+def _transformer_sizes(shape: ModelShape) -> tuple[int, int, int]:
+    """(an attention, a feed-forward layer, a norm)."""
     width, inner = shape.width, shape.feedforward
-    attention = 4 * width * (width + 1)
     gates = 2 if shape.activation == "gated" else 1
     feedforward = gates * inner * (width + 1) + width * (inner + 1)
-    norm = width if shape.norm == "rms" else 2 * width
-    encoder = shape.encoder_layers * (attention + feedforward + 2 * norm)
+    return 4 * width * (width + 1), feedforward, width if shape.norm == "rms" else 2 * width
+
+
+def _transformer_encoder(shape: ModelShape) -> int:
+    attention, feedforward, norm = _transformer_sizes(shape)
+    final = norm if shape.norm_position == "pre" else 0
+    table = shape.width * (shape.max_source_length + 1) if shape.positions == "learned" else 0
+    return shape.encoder_layers * (attention + feedforward + 2 * norm) + final + table
+
+
+def _transformer_parameters(shape: ModelShape) -> int:
+    attention, feedforward, norm = _transformer_sizes(shape)
     decoder = shape.decoder_layers * (2 * attention + feedforward + 3 * norm)
-    final = 2 * norm if shape.norm_position == "pre" else 0
-    tables = shape.max_source_length + shape.max_target_length + 2 if shape.positions == "learned" else 0
-    return encoder + decoder + final + tables * width
+    final = norm if shape.norm_position == "pre" else 0
+    table = shape.width * (shape.max_target_length + 1) if shape.positions == "learned" else 0
+    return _transformer_encoder(shape) + decoder + final + table
+
+
+def _recurrent_cell(shape: ModelShape, inputs: int) -> int:
+    return {"rnn": 1, "gru": 3, "lstm": 4}[shape.kind] * shape.width * (inputs + shape.width + 2)
+
+
+def _recurrent_encoder(shape: ModelShape) -> int:
+    directions = 2 if shape.bidirectional else 1
+    later = (shape.encoder_layers - 1) * _recurrent_cell(shape, directions * shape.width)
+    return directions * (_recurrent_cell(shape, shape.embedding_width) + later)
 
 
 def _recurrent_parameters(shape: ModelShape) -> int:
-    width, gates = shape.width, {"rnn": 1, "gru": 3, "lstm": 4}[shape.kind]
-    directions = 2 if shape.bidirectional else 1
-
-    def cell(inputs: int) -> int:
-        return gates * width * (inputs + width + 2)
-
-    encoder = directions * (cell(shape.embedding_width) + (shape.encoder_layers - 1) * cell(directions * width))
+    width, directions = shape.width, 2 if shape.bidirectional else 1
     first = shape.embedding_width + directions * width + (width if shape.input_feeding else 0)
-    decoder = cell(first) + (shape.decoder_layers - 1) * cell(width)
+    decoder = _recurrent_cell(shape, first) + (shape.decoder_layers - 1) * _recurrent_cell(shape, width)
     bridges = shape.decoder_layers * 2 * width * (directions * width + 1)
     attention = width * (width + directions * width + 2)
     readout = width * (width + shape.embedding_width + directions * width + 1)
-    return encoder + decoder + bridges + attention + readout
+    return _recurrent_encoder(shape) + decoder + bridges + attention + readout

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from .attended import Attended
 from .likelihood import Likelihood
+from .sequence import SequenceLikelihood
 
-__all__ = ["Attended", "Likelihood"]
+__all__ = ["Attended", "Likelihood", "SequenceLikelihood"]
