@@ -21,7 +21,7 @@ from seq2x.settings import Settings
 from seq2x.types import NOTHING, Prediction, Want
 
 if TYPE_CHECKING:
-    from seq2x.tasks.generate import Generate
+    from seq2x.tasks import Task
 
 __all__ = ["Predictor", "load", "model_folder"]
 
@@ -42,7 +42,7 @@ class Predictor:
     exactly one token; what other tokens spell may still be written, and a prefix wins.
     """
 
-    def __init__(self, task: Generate, seen: bytes | None = None, seen_by_team: Sequence[bytes | None] = ()) -> None:
+    def __init__(self, task: Task, seen: bytes | None = None, seen_by_team: Sequence[bytes | None] = ()) -> None:
         """`seen`: the run's record of what it was trained on (see `seq2x.tasks.seen`), where there is one;
         `seen_by_team`: those of the further runs of an ensemble.
         """
@@ -115,7 +115,7 @@ class Predictor:
         own = {name: value for name, value in self.task.about.search.items() if rooms[name] in _ROOMS}
         if "n_best" in changes and "beam_size" not in changes and isinstance(changes["n_best"], int):
             own["beam_size"] = max(own.get("beam_size", Settings().beam_size), changes["n_best"])
-        resolved = resolve(own | changes, "settings")
+        resolved = resolve({"task": self.task.about.task, **own, **changes}, "settings")
         for name in ("device", "threads"):
             self._require_there(name, getattr(resolved, name))
         return resolved
@@ -189,15 +189,17 @@ def load(
 
     import torch
 
+    from seq2x.tasks import restore
     from seq2x.tasks.device import pick_device
-    from seq2x.tasks.generate import Generate
     from seq2x.tasks.seen import SEEN_FILE
 
     if threads > 0:
         torch.set_num_threads(threads)
     place = pick_device(device)
-    first, *team = [Generate.from_saved(one, place) for one in saved]
+    first, *team = [restore(one, place) for one in saved]
     for path, other in zip(paths[1:], team, strict=True):
+        if other.about.task != first.about.task:
+            raise FolderError(str(path), f"a {other.about.task} task", f"one of {first.about.task}, as the first run")
         if other.target_codec.to_bytes() != first.target_codec.to_bytes():
             found = "other target symbols than the first run's"
             raise FolderError(str(path), found, "runs of one ensemble to share them", "train them on the same data")

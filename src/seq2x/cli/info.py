@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from seq2x.cli import streams
 from seq2x.cli.parser import Parser
 from seq2x.errors import escape
+from seq2x.settings import COUNTED
 
 if TYPE_CHECKING:
     from seq2x.saved import Saved
@@ -16,6 +17,7 @@ __all__ = ["HELP", "add", "run"]
 
 HELP = "what is in a run folder"
 _WEIGHTS = "weights.safetensors"
+_TASKS = {"tag": "tokens in, a label for each out"}
 
 
 def add(parser: Parser) -> None:
@@ -72,10 +74,10 @@ def _words(name: str, facts: dict[str, Any]) -> str:
     model, task = facts["model"], facts["task"]
     size = sum(facts["files"].values())
     lines = [
-        f"{name}: text in, text out ({task['task']})",
+        f"{name}: {_TASKS.get(task['task'], 'text in, text out')} ({task['task']})",
         f"  made by    {facts['writer']}, after {facts['step']:,} updates",
-        f"  model      {_model(model)}, {facts['parameters']:,} weights",
-        f"  reads      {_side(facts['source'])}; at most {model['max_source_length']:,} symbols a line",
+        f"  model      {_model(model)}, {facts['parameters']:,} {'counts' if model['kind'] in COUNTED else 'weights'}",
+        f"  reads      {_side(facts['source'])}; at most {model['max_source_length']:,} {_pieces(task)}",
         f"  writes     {_side(facts['target'])}",
         f"  judged by  {task['metric']}" + ("; lines with one source are one item" * (task["references"] == "merge")),
     ]
@@ -91,6 +93,10 @@ def _words(name: str, facts: dict[str, Any]) -> str:
 
 
 def _model(model: dict[str, Any]) -> str:
+    if model["kind"] == "hmm":
+        return f"hidden Markov model of order {model['order']}"
+    if model.get("head", "decoder") != "decoder":
+        return _labeller(model)
     layers = f"{model['encoder_layers']}+{model['decoder_layers']} layers of width {model['width']}"
     if model["kind"] == "transformer":
         return f"Transformer, {layers}, {model['heads']} heads"
@@ -99,6 +105,21 @@ def _model(model: dict[str, Any]) -> str:
         f"{model['attention']} attention" if model["context"] == "attention" else f"one context ({model['context']})"
     )
     return f"{model['kind'].upper()}, {layers}, {reading}, {context}"
+
+
+def _labeller(model: dict[str, Any]) -> str:
+    """An encoder, and what stands on it."""
+    kind = "Transformer" if model["kind"] == "transformer" else model["kind"].upper()
+    both = kind == "Transformer" or model["bidirectional"]
+    head = "a CRF" if model["head"] == "crf" else "a softmax per token"
+    return (
+        f"{kind}, {model['encoder_layers']} layers of width {model['width']},"
+        f" {'both directions' if both else 'one direction'}, {head}"
+    )
+
+
+def _pieces(task: dict[str, Any]) -> str:
+    return "tokens at once" if task["task"] == "tag" else "symbols a line"
 
 
 def _side(codec: dict[str, Any]) -> str:

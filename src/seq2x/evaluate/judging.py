@@ -72,8 +72,10 @@ def fitting(predictor: Predictor, examples: Sequence[Example]) -> list[str]:
     """The metric that the run was chosen by, those that fit the pairs, then the cheap ones."""
     from seq2x.metrics import fit
 
-    fits = fit([e.source for e in examples], [e.targets for e in examples]).metrics
-    return list(dict.fromkeys([predictor.task.about.metric, *fits, "exact_match", "chrf", "cer"]))
+    about = predictor.task.about
+    fits = fit([e.source for e in examples], [e.targets for e in examples], about.task).metrics
+    cheap = ("exact_match", "chrf", "cer") if about.task == "generate" else ()
+    return list(dict.fromkeys([about.metric, *fits, *cheap]))
 
 
 def notes_of(metrics: Sequence[Metric]) -> list[str]:

@@ -6,11 +6,12 @@ setting says about another; `habits` knows what other toolkits call things; `rec
 
 from seq2x.settings.check import canonical, differences, parse_flag, resolve
 from seq2x.settings.recipes import Recipe, dump_toml, read_recipe
-from seq2x.settings.rules import is_clean, without_effect
-from seq2x.settings.table import ALLOWABLE, Allowable, Settings, several
+from seq2x.settings.rules import is_clean, tags, without_effect
+from seq2x.settings.table import ALLOWABLE, COUNTED, Allowable, Settings, several
 
 __all__ = [
     "ALLOWABLE",
+    "COUNTED",
     "Allowable",
     "Recipe",
     "Settings",
@@ -22,5 +23,6 @@ __all__ = [
     "read_recipe",
     "resolve",
     "several",
+    "tags",
     "without_effect",
 ]

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from seq2x.settings.habits import habit
 from seq2x.settings.table import Settings
 
-__all__ = ["LONGEST", "broken_rule", "is_clean", "without_effect"]
+__all__ = ["LONGEST", "broken_rule", "is_clean", "tags", "without_effect"]
 
 LONGEST = 4096
 """Characters of a text in a setting, as of a path."""
@@ -37,7 +37,24 @@ def is_clean(text: str) -> bool:
 
 def broken_rule(settings: Settings) -> str:
     """The first rule between settings that does not hold, in words; nothing if all hold."""
-    return _model_rule(settings) or _text_rule(settings) or _search_rule(settings) or _machine_rule(settings)
+    return (
+        _task_rule(settings)
+        or _model_rule(settings)
+        or _text_rule(settings)
+        or _search_rule(settings)
+        or _machine_rule(settings)
+    )
+
+
+def _task_rule(s: Settings) -> str:
+    if s.task == "generate" and (s.crf or s.model == "hmm"):
+        named = "crf = true" if s.crf else 'model = "hmm"'
+        return f'{named} and task = "generate"; it labels tokens: task = "tag"'
+    if s.model == "hmm" and s.crf:
+        return 'model = "hmm" and crf = true; an HMM counts its own transitions: crf = false, or model = "lstm"'
+    if s.task == "tag" and s.sample:
+        return 'sample = true and task = "tag"; labels are not drawn, the best are found exactly (n_best: several)'
+    return ""
 
 
 def _model_rule(s: Settings) -> str:
@@ -114,7 +131,43 @@ def without_effect(settings: Settings, given: Collection[str]) -> list[str]:
     elif recurrent and "every" in settings.context_use and (settings.decoder_layers or settings.layers) == 1:
         found["context_use"] = 'one decoder layer: with attention "every" is for the layers above the first'
     found |= _idle_text(settings) | _idle_training(settings) | _idle_search(settings)
+    found |= _idle_tagging(settings) if tags(settings) else _idle_elsewhere()
     return [f"{name} has no effect with {found[name]}" for name in sorted(given) if name in found]
+
+
+def tags(s: Settings) -> bool:
+    """Whether a label is given to each token: as told, or because a setting is for taggers alone."""
+    return s.task == "tag" or (s.task == "auto" and (s.crf or s.model == "hmm"))
+
+
+_WRITING = (
+    "source_units", "target_units", "units", "joint_vocab", "unknown", "subword_dropout", "tied", "decoder_layers",
+    "context", "context_use", "attention", "attention_history", "attention_temperature", "output_from",
+    "input_feeding", "coverage_loss", "guided_attention", "valid_beam_size", "beam_size", "length_penalty",
+    "length_alpha", "coverage_beta", "eos_gamma", "min_length", "max_length", "no_repeat_ngram_size",
+)  # fmt: skip
+_GRADIENTS = (
+    "preset", "layers", "encoder_layers", "width", "embedding_width", "heads", "feedforward", "dropout",
+    "attention_dropout", "norm", "norm_position", "positions", "activation", "bidirectional", "batch_tokens",
+    "max_steps", "accum_count", "learning_rate", "lr_scheduler", "warmup_steps", "weight_decay", "adam_beta1",
+    "adam_beta2", "max_grad_norm", "label_smoothing", "loss_per", "precision", "average_last", "ema", "valid_steps",
+    "early_stopping", "probe", "max_nonfinite", "save_seconds",
+)  # fmt: skip
+_EM = ("em_steps", "unlabelled")
+
+
+def _idle_tagging(s: Settings) -> dict[str, str]:
+    found = dict.fromkeys(_WRITING, 'task = "tag"; every token gets a label')
+    if s.model == "hmm":
+        found |= dict.fromkeys(_GRADIENTS, 'model = "hmm"; it is counted')
+        return found | ({} if s.unlabelled else {"em_steps": "no unlabelled sources"})
+    if s.crf:
+        found["label_smoothing"] = "crf = true; it is whole sequences that are scored"
+    return found | dict.fromkeys(("hmm_order", *_EM), f'model = "{s.model}"; it is for an HMM')
+
+
+def _idle_elsewhere() -> dict[str, str]:
+    return dict.fromkeys(("hmm_order", *_EM), 'task = "generate"; it is for an HMM, which tags')
 
 
 def _idle_text(s: Settings) -> dict[str, str]:

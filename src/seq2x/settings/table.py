@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from annotated_types import Ge, Gt, Le, Lt
 
-__all__ = ["ALLOWABLE", "Allowable", "Settings", "several"]
+__all__ = ["ALLOWABLE", "COUNTED", "Allowable", "Settings", "several"]
 
 _Count = Annotated[int, Ge(1), Le(2**31)]
 _Zero = Annotated[int, Ge(0), Le(2**31)]
@@ -24,6 +24,9 @@ _Positive = Annotated[float, Gt(0.0), Le(1e9)]
 Allowable = Literal["shifted", "identical", "one_source", "one_target", "one_symbol", "too_long"]
 """Errors of the check that judge readable data, and may judge it wrongly (see `seq2x.data.check`)."""
 ALLOWABLE: tuple[Allowable, ...] = get_args(Allowable)
+
+COUNTED = ("hmm",)
+"""Values of `model` that are counted: no gradients, and no updates."""
 
 _T = TypeVar("_T", bound=str)
 
@@ -46,7 +49,12 @@ class Settings:
     """All settings of a run. Every field is immutable; `dataclasses.replace` makes a changed copy."""
 
     # --- data
-    task: Literal["auto", "generate"] = _setting("auto", "data", "what to build; auto: from what the columns hold")
+    task: Literal["auto", "generate", "tag"] = _setting(
+        "auto",
+        "data",
+        "what to build: outputs are written (generate), or a label for each token (tag); auto: generate, but where "
+        "a setting is for taggers alone",
+    )
     format: Literal["auto", "tsv", "lines", "jsonl"] = _setting("auto", "data", "how to read the files")
     columns: str = _setting("auto", "data", "which columns: source=1,target=2 (names for JSONL; ref repeatable)")
     references: Literal["each", "merge"] = _setting(
@@ -61,6 +69,9 @@ class Settings:
         "data",
         "a file to validate on, or its two sides (give it twice); none: split off from the training file",
         several=True,
+    )
+    unlabelled: str | None = _setting(
+        None, "data", "sources alone, one a line: an HMM is improved on them by EM (Baum-Welch)"
     )
     valid_size: _Count | None = _setting(None, "data", "how many examples to split off")
     allow: Allowable | tuple[Allowable, ...] | None = _setting(
@@ -92,9 +103,11 @@ class Settings:
 
     # --- model
     preset: Literal["auto", "tiny", "small", "base", "big"] = _setting("auto", "model", "a set of sizes")
-    model: Literal["auto", "transformer", "gru", "lstm", "rnn"] = _setting(
-        "auto", "model", "the kind of encoder and decoder"
+    model: Literal["auto", "transformer", "gru", "lstm", "rnn", "hmm"] = _setting(
+        "auto", "model", "the kind of encoder and decoder; hmm: a hidden Markov model that tags, counted"
     )
+    crf: bool = _setting(False, "model", "a tagger scores whole sequences of labels, by a linear-chain CRF")
+    hmm_order: Annotated[int, Ge(1), Le(2)] = _setting(1, "model", "labels before it that a label of an HMM depends on")
     layers: _Count | None = _setting(None, "model", "layers of the encoder and of the decoder")
     encoder_layers: _Count | None = _setting(None, "model", "layers of the encoder alone")
     decoder_layers: _Count | None = _setting(None, "model", "layers of the decoder alone")
@@ -161,6 +174,7 @@ class Settings:
     guided_attention: Annotated[float, Ge(0.0), Le(1e6)] = _setting(
         0.0, "training", "weight of the loss on attention far from the diagonal (Tachibana et al. 2018)"
     )
+    em_steps: Annotated[int, Ge(1), Le(1000)] = _setting(5, "training", "passes of EM over the unlabelled sources")
     loss_per: Literal["token", "sequence"] = _setting("token", "training", "what the loss is averaged over")
     precision: Literal["auto", "fp32", "bf16"] = _setting("auto", "training", "of matrix work in training")
     average_last: _Count = _setting(1, "training", "best/ is the average of this many last validated weights")
@@ -169,7 +183,18 @@ class Settings:
     )
     valid_steps: _Count | None = _setting(None, "training", "updates between validations")
     valid_metric: Literal[
-        "auto", "bleu", "bleu_tokens", "chrf", "ter", "exact_match", "cer", "wer", "per", "word_errors", "loss"
+        "auto",
+        "bleu",
+        "bleu_tokens",
+        "chrf",
+        "ter",
+        "exact_match",
+        "accuracy",
+        "cer",
+        "wer",
+        "per",
+        "word_errors",
+        "loss",
     ] = _setting("auto", "training", "which metric chooses best/ and stops early")
     valid_beam_size: _Count = _setting(1, "training", "beam size at validation")
     early_stopping: _Zero = _setting(

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from seq2x.errors import FolderError, Seq2xError
-from seq2x.models.shape import ModelShape
+from seq2x.models import shape_from_json
+from seq2x.models.shape import Shape
 from seq2x.settings import Settings, resolve
 from seq2x.strict_json import dump_json, parse_json
 
@@ -24,21 +25,22 @@ _MOST_RATIO = 1000.0  # a folder must not make a decoder run for hours on a shor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """`shape`: the model's. `metric`: the one that fits the task, first in every report. `references`: "merge" if
+    """`task`: its name. `shape`: the model's. `metric`: what fits it, first in every report. `references`: "merge" if
     lines with the same source are one item with several right outputs. `search`: the settings of the search and data
     rooms that the run was trained with and that differ from the defaults; they are the defaults of its use.
     `length_ratio`: target symbols per source symbol that nearly all training pairs keep to; where `max_length` is open,
     an output may have that many times the symbols of its input, and some more.
     """
 
-    shape: ModelShape
+    shape: Shape
     metric: str = "exact_match"
     references: str = "each"
     search: Mapping[str, Any] = field(default_factory=dict)
     length_ratio: float = 2.0
+    task: str = "generate"
 
     @classmethod
-    def of(cls, settings: Settings, shape: ModelShape, fitting: str, length_ratio: float = 2.0) -> About:
+    def of(cls, settings: Settings, shape: Shape, fitting: str, length_ratio: float = 2.0) -> About:
         """What a run with `settings` stores; `fitting` is the metric that fits the task (see `seq2x.metrics.fit`), for
         settings that name none.
         """
@@ -49,6 +51,7 @@ class About:
             references=settings.references,
             search=_search_of(settings),
             length_ratio=length_ratio,
+            task="generate" if settings.task == "auto" else settings.task,
         )
 
     def with_search(self, settings: Settings) -> About:
@@ -58,7 +61,7 @@ class About:
     def to_files(self) -> dict[str, bytes]:
         """`model.json` and `task.json`, canonical."""
         task = {
-            "task": "generate",
+            "task": self.task,
             "metric": self.metric,
             "references": self.references,
             "search": dict(self.search),
@@ -69,15 +72,15 @@ class About:
     @classmethod
     def from_files(cls, model: bytes, task: bytes, where: str) -> About:
         """What `to_files` wrote; `FolderError` for anything else."""
-        shape = ModelShape.from_json(parse_json(model, f"{where}/{MODEL_FILE}"), f"{where}/{MODEL_FILE}")
+        shape = shape_from_json(parse_json(model, f"{where}/{MODEL_FILE}"), f"{where}/{MODEL_FILE}")
         place = f"{where}/{TASK_FILE}"
         values = parse_json(task, place)
         if (
             not isinstance(values, dict)
             or values.keys() != {"task", "metric", "references", "search", "length_ratio"}
-            or values["task"] != "generate"
+            or not isinstance(values["task"], str)
         ):
-            raise FolderError(place, "it holds something else", "a generate task", "copy the run folder anew")
+            raise FolderError(place, "it holds something else", "what a task is", "copy the run folder anew")
         metric, references, search = values["metric"], values["references"], values["search"]
         if not isinstance(metric, str) or references not in ("each", "merge") or not isinstance(search, dict):
             raise FolderError(place, "wrong values", "what seq2x writes", "copy the run folder anew")
@@ -85,7 +88,9 @@ class About:
         if not isinstance(ratio, float) or not 0.0 < ratio <= _MOST_RATIO:
             raise FolderError(place, f"length_ratio {ratio}", f"a number above 0, at most {_MOST_RATIO:g}")
         _check_search(search, place)
-        return cls(shape=shape, metric=metric, references=references, search=search, length_ratio=ratio)
+        return cls(
+            shape=shape, metric=metric, references=references, search=search, length_ratio=ratio, task=values["task"]
+        )
 
 
 def _search_of(settings: Settings) -> dict[str, Any]:

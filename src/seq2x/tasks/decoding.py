@@ -73,7 +73,7 @@ def decode(
 
 def most_symbols(members: Iterable[Generate]) -> int | None:
     """How many symbols, `</s>` counted, an output of `members` together may have: learned positions end somewhere."""
-    shapes = [member.about.shape for member in members]
+    shapes = [member.size for member in members]
     return min((shape.max_target_length + 1 for shape in shapes if shape.positions == "learned"), default=None)
 
 

@@ -2,47 +2,46 @@
 
     text --codec--> symbols, </s> --encoder--> Memory --search over decoder.step--> symbols --codec--> text
 
-All that is stored with a run for use stands here too, so that `best/` is complete in itself.
+How it is stored is what all tasks share: see `seq2x.tasks.task`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
+from typing import Any
 
 import numpy as np
-import torch
 
 from seq2x.codecs.text import TextCodec
 from seq2x.engine import Chosen
-from seq2x.errors import DataError, FolderError, Seq2xError
-from seq2x.models import EncoderDecoder, build
+from seq2x.errors import DataError, Seq2xError
+from seq2x.models import EncoderDecoder, ModelShape, Shape, build, shape_of
 from seq2x.objectives import Attended, Likelihood
-from seq2x.saved import Saved
 from seq2x.settings import Settings
-from seq2x.tasks.about import MODEL_FILE, TASK_FILE, About
+from seq2x.tasks.about import About
 from seq2x.tasks.decoding import Request, decode, most_symbols
 from seq2x.tasks.reading import padded, read
 from seq2x.tasks.scoring import Given, TargetScore, require_scorable, score_batch
-from seq2x.tasks.weights import fill, own_tensors, pack, verify
-from seq2x.tasks.wishes import forbidden_symbols, prefix_symbols
+from seq2x.tasks.task import Codecs, Task, evaluating
+from seq2x.tasks.wishes import prefix_symbols
 from seq2x.tasks.workers import halving, in_order
-from seq2x.types import EOS, NOTHING, Objective, Padded, Prediction, Want
+from seq2x.types import EOS, NOTHING, Example, Objective, Padded, Prediction, Want
 
 __all__ = ["Generate", "TargetScore", "objective"]
 
-WEIGHTS_FILE = "weights.safetensors"
-SOURCE_FILE = "source.json"
-TARGET_FILE = "target.json"
+_LEARN = 1_000_000  # lines that a codec is learned on at most; more change nothing but the time
 
 
-class Generate:
+class Generate(Task):
     """One trained (or training) model with all it needs to turn raw texts into raw texts.
 
     `team`: further models over the same target symbols; together they decode as an ensemble (the mean of their
     probabilities at every step), alone they do not know of each other.
     """
+
+    NAME = "generate"
+    model: EncoderDecoder
 
     def __init__(
         self,
@@ -52,23 +51,15 @@ class Generate:
         about: About,
         team: Sequence[Generate] = (),
     ) -> None:
-        self.source_codec, self.target_codec = source_codec, target_codec
-        self.model, self.about, self.team = model, about, tuple(team)
+        super().__init__(source_codec, target_codec, model, about, team)
         self.engine = Chosen(model)  # what decodes with the model's weights: `engine(backend)`
 
     @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.model.parameters()).device
-
-    def with_team(self, others: Sequence[Generate]) -> Generate:
-        """This model and `others` as an ensemble."""
-        return Generate(self.source_codec, self.target_codec, self.model, self.about, others)
-
-    @property
-    def members(self) -> tuple[Generate, ...]:
-        """This model and its team."""
-        return (self, *self.team)
+    def size(self) -> ModelShape:
+        """The model's shape."""
+        shape = self.about.shape
+        assert isinstance(shape, ModelShape)  # by construction: told to mypy
+        return shape
 
     # -------------------------------------------------------------- use
 
@@ -105,7 +96,7 @@ class Generate:
         def work(part: Sequence[Request]) -> list[Prediction]:
             return halving(lambda some: decode(self.members, engines, some, settings, want, forbidden), part)
 
-        with _evaluating(self.members):
+        with evaluating(self.members):
             engines = [member.engine(settings.backend) for member in self.members]
             found = in_order(work, parts, self.device, settings.invariant)
         for request, result in zip(requests, chain.from_iterable(found), strict=True):
@@ -136,15 +127,11 @@ class Generate:
         def work(part: Sequence[Given]) -> list[TargetScore]:
             return halving(lambda some: score_batch(self.members, some), part)
 
-        with _evaluating(self.members):
+        with evaluating(self.members):
             found = in_order(work, parts, self.device)
         for item, result in zip(items, chain.from_iterable(found), strict=True):
             results[item.row] = result
         return results
-
-    def forbid(self, tokens: Iterable[str]) -> tuple[int, ...]:
-        """The symbols that `tokens` name, for `predict`; `UsageError` for one that names none."""
-        return forbidden_symbols(self.target_codec, tokens)
 
     def out_of_reach(self, settings: Settings) -> list[str]:
         """One sentence for each length in `settings` that this model, or its team, cannot reach."""
@@ -155,44 +142,44 @@ class Generate:
         wanted = {"min_length": settings.min_length + 1, "max_length": settings.max_length or 0}
         return [f"{name} = {getattr(settings, name):,}: {end}" for name, least in wanted.items() if least > most]
 
-    # -------------------------------------------------------------- storage
-
-    def to_files(self, weights: Mapping[str, torch.Tensor] | None = None) -> dict[str, bytes]:
-        """Everything a reader needs, by file name; `weights` (an average, say) instead of the model's own."""
-        own = own_tensors(self.model)
-        chosen = own if weights is None else {name: weights[name] for name in own}
-        return self.about.to_files() | {
-            WEIGHTS_FILE: pack(chosen),
-            SOURCE_FILE: self.source_codec.to_bytes(),
-            TARGET_FILE: self.target_codec.to_bytes(),
-        }
+    # -------------------------------------------------------------- training
 
     @classmethod
-    def from_saved(cls, saved: Saved, device: str | torch.device = "cpu") -> Generate:
-        """The task that `to_files` stored, on `device`, ready to predict.
+    def learn(cls, examples: Callable[[], Iterator[Example]], settings: Settings) -> Codecs:
+        """Of all sources and of all targets; or of both together, where there is to be one vocabulary."""
 
-        Codecs, sizes, names, shapes and values are checked before a weight is used; `FolderError` otherwise.
-        """
-        where = str(saved.path)
-        about = About.from_files(saved.read(MODEL_FILE), saved.read(TASK_FILE), where)
-        source = TextCodec.from_bytes(saved.read(SOURCE_FILE), saved.where(SOURCE_FILE))
-        target = TextCodec.from_bytes(saved.read(TARGET_FILE), saved.where(TARGET_FILE))
-        for side, codec, size in (
-            ("source", source, about.shape.source_size),
-            ("target", target, about.shape.target_size),
-        ):
-            if codec.size != size:
-                raise FolderError(where, f"the {side} codec has {codec.size} symbols", f"{size}, as {MODEL_FILE} says")
-        arrays = saved.tensors(WEIGHTS_FILE)
-        layers = about.shape.encoder_layers + about.shape.decoder_layers
-        if layers > len(arrays):  # said at once: building thousands of layers takes a while even without memory
-            raise FolderError(saved.where(WEIGHTS_FILE), f"{len(arrays)} tensors for {layers} layers", "more")
-        with torch.device("meta"):  # shapes without memory: what a damaged file claims is not allocated
-            model = build(about.shape)
-        verify(arrays, model, saved.where(WEIGHTS_FILE))
-        fill(model, arrays)
-        model.to(device).eval().requires_grad_(False)
-        return cls(source, target, model, about)
+        def learned(lines: Iterable[str], units: Any) -> TextCodec:
+            return TextCodec.learn(
+                islice(lines, _LEARN), units, settings.vocab_size, settings.normalise, settings.lower, settings.unknown
+            )
+
+        def sources() -> Iterator[str]:
+            return (e.source for e in examples())
+
+        def targets() -> Iterator[str]:
+            return (target for e in examples() for target in e.targets)
+
+        if settings.joint_vocab:
+            both = (text for e in examples() for text in (e.source, *e.targets))
+            codec = learned(both, settings.source_units)
+            return codec, codec
+        return learned(sources(), settings.source_units), learned(targets(), settings.target_units)
+
+    @classmethod
+    def shape(cls, settings: Settings, sources: int, targets: int, joint: bool) -> ModelShape:
+        return shape_of(settings, sources, targets, joint)
+
+    @classmethod
+    def holds(cls, shape: Shape) -> bool:
+        return isinstance(shape, ModelShape) and shape.head == "decoder"
+
+    @classmethod
+    def build(cls, shape: ModelShape) -> EncoderDecoder:
+        return build(shape)
+
+    @classmethod
+    def objective(cls, settings: Settings) -> Objective:
+        return objective(settings)
 
     # -------------------------------------------------------------- within
 
@@ -220,17 +207,3 @@ def objective(settings: Settings) -> Objective:
     if attends and (settings.coverage_loss or settings.guided_attention):
         return Attended(likelihood, settings.coverage_loss, settings.guided_attention)
     return likelihood
-
-
-@contextmanager
-def _evaluating(members: Sequence[Generate]) -> Iterator[None]:
-    """No dropout and no gradients inside; each model goes back to what it was doing."""
-    training = [member.model.training for member in members]
-    for member in members:
-        member.model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for member, mode in zip(members, training, strict=True):
-            member.model.train(mode)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,26 +20,26 @@ from seq2x.data import Columns, Notes, merge, read, sniff
 from seq2x.data.check import check
 from seq2x.data.held_out import hold_out, write_examples
 from seq2x.data.notes import LOST
+from seq2x.data.pairing import require_fitting
 from seq2x.data.store import Store, data_fingerprint, open_store, store_key, write_store
 from seq2x.errors import DataError, FolderError
-from seq2x.models import build
-from seq2x.models.shape import ModelShape, shape_of
-from seq2x.plan import plan, profile
+from seq2x.models.shape import Shape
+from seq2x.plan import plan, profile, task_of
 from seq2x.predict import model_folder
 from seq2x.run import load
 from seq2x.settings import Settings, several
-from seq2x.tasks import Generate
+from seq2x.tasks import TASKS, Task, restore
 from seq2x.tasks.about import About
 from seq2x.tasks.seen import SEEN_FILE, Seen
+from seq2x.tasks.task import Codecs
 from seq2x.training.feed import store_folder
 from seq2x.training.finetune import Parent, inherit
 from seq2x.training.micro import seed_of
 from seq2x.types import Example
 
-__all__ = ["Prepared", "fingerprint", "fingerprints", "prepare", "stored"]
+__all__ = ["Prepared", "fingerprint", "fingerprints", "named_files", "prepare", "stored"]
 
 _TOLD = ("bad_utf8", "empty_source", "empty_target", "too_long")  # of the check: said with all that is not used
-_LEARN = 1_000_000  # lines that a codec is learned on at most; more change nothing but the time
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Prepared:
     `extra` files for `best/`.
     """
 
-    task: Generate
+    task: Task
     store: Store
     held_out: Store
     settings: Settings
@@ -56,14 +56,19 @@ class Prepared:
     extra: dict[str, bytes]
 
 
+def named_files(settings: Settings) -> list[str]:
+    """The files that settings name, beside those that are trained on."""
+    return [*several(settings.valid), *several(settings.unlabelled)]
+
+
 def fingerprint(paths: Sequence[str], settings: Settings) -> str:
     """What the run's data is, to the byte: compared when a run is resumed."""
-    return data_fingerprint([*paths, *several(settings.valid)])
+    return data_fingerprint([*paths, *named_files(settings)])
 
 
 def fingerprints(paths: Sequence[str], settings: Settings) -> list[str]:
     """That of each file, where they are several: which one has changed is to be said."""
-    files = [*paths, *several(settings.valid)]
+    files = [*paths, *named_files(settings)]
     return [data_fingerprint([file]) for file in files] if len(files) > 1 else []
 
 
@@ -77,34 +82,38 @@ def prepare(
 ) -> Prepared:
     """Do all of it; writes `splits/` and `data/` into `folder`. Raises `DataError` and its kin, with file and line."""
     data = _Source(paths, settings, say)
-    _check(data, say)
-    looked = profile(islice(data.examples(), 20_000), data.count)
     parent = _parent(from_run) if from_run else None
+    name = parent.task.about.task if parent else task_of(settings)[0]
+    _check(data, name, say)
+    looked = profile(islice(data.examples(), 20_000), data.count, name)
     if parent:
         settings = inherit(settings, parent)
     device = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
     chosen = plan(looked, settings, device=device)
     settings, reasons = chosen.settings, dict(chosen.reasons)
-    shape_of(settings, 300, 300, joint=bool(settings.joint_vocab))  # what cannot be is said before all is read
+    kind = TASKS[name]
+    kind.shape(settings, 50, 50, joint=bool(settings.joint_vocab))  # what cannot be is said before all is read
     if parent:
         settings, reasons = parent.calm(settings, reasons)
     train, valid = _split(data, settings)
+    require_fitting(name, valid)
     _keep(folder, valid)
-    if parent:
-        source_codec, target_codec = parent.task.source_codec, parent.task.target_codec
-    else:
-        source_codec, target_codec = _learn(train, settings)
+    source_codec, target_codec = codecs = parent.task.codecs if parent else kind.learn(train, settings)
     settings = _settle(settings, reasons)
     _say_plan(settings, reasons, source_codec, target_codec, say)
-    store, held_out = _write_stores(folder, train, valid, (source_codec, target_codec), settings, key, say)
-    shape = parent.shape(settings) if parent else _shape(settings, source_codec, target_codec)
+    store, held_out = _write_stores(folder, train, valid, codecs, kind.limits(settings), settings, key, say)
+    sizes = (source_codec.size, target_codec.size, source_codec is target_codec)
     torch.manual_seed(seed_of(settings.seed, 0, 0, "init"))
-    model = parent.model(shape) if parent else build(shape)
+    shape: Shape
+    if parent:
+        model = parent.model(shape := parent.shape(settings))
+    else:
+        model = kind.build(shape := kind.shape(settings, *sizes))
     about = About.of(settings, shape, looked.fit.metrics[0], _length_ratio(store))
-    seen = Seen.of(train(), (source_codec, target_codec))
+    seen = Seen.of(train(), codecs)
     if settings.valid:
         _say_overlap(seen, valid, paths, several(settings.valid), say)
-    task = Generate(source_codec, target_codec, model, about)
+    task = kind(source_codec, target_codec, model, about)
     return Prepared(task, store, held_out, settings, reasons, {SEEN_FILE: seen.to_bytes()})
 
 
@@ -112,7 +121,7 @@ def stored(
     paths: Sequence[str],
     settings: Settings,
     folder: Path,
-    codecs: tuple[TextCodec, TextCodec],
+    task: Task,
     data: str,
     held_out: Sequence[Example],
     say: Callable[[str], None],
@@ -122,7 +131,8 @@ def stored(
 
     Raises `FolderError` if the files would now be split into others than the `held_out` ones, `DataError` and its kin.
     """
-    key = _key(data, codecs, settings)
+    codecs, limits = task.codecs, task.limits(settings)
+    key = _key(data, codecs, limits, settings)
     try:
         return open_store(store_folder(folder, "train"), key), open_store(store_folder(folder, "valid"), key)
     except FolderError as error:
@@ -131,14 +141,15 @@ def stored(
     if [(e.source, e.targets) for e in valid] != [(e.source, e.targets) for e in held_out]:
         todo = "--restart begins anew"
         raise FolderError(str(folder / "data"), "gone, and the data would be split in another way now", "", todo)
-    return _write_stores(folder, train, valid, codecs, settings, data, say)
+    return _write_stores(folder, train, valid, codecs, limits, settings, data, say)
 
 
-def _check(data: _Source, say: Callable[[str], None]) -> None:
+def _check(data: _Source, task: str, say: Callable[[str], None]) -> None:
     """What `seq2x check` finds: warnings are said, an error (the result would be meaningless) ends here."""
     settings = data.settings
     report = check(
         data.paths,
+        task=task,
         format=settings.format,
         columns=settings.columns,
         max_source_length=settings.max_source_length,
@@ -236,27 +247,6 @@ def _keep(folder: Path, valid: Sequence[Example]) -> None:
         path.unlink()
 
 
-def _learn(train: Callable[[], Iterator[Example]], settings: Settings) -> tuple[TextCodec, TextCodec]:
-    """Codecs learned on the training side only: what is held out must stay unknown."""
-
-    def learn(lines: Iterable[str], units: Any) -> TextCodec:
-        return TextCodec.learn(
-            islice(lines, _LEARN), units, settings.vocab_size, settings.normalise, settings.lower, settings.unknown
-        )
-
-    def sources() -> Iterator[str]:
-        return (e.source for e in train())
-
-    def targets() -> Iterator[str]:
-        return (target for e in train() for target in e.targets)
-
-    if settings.joint_vocab:
-        both = (text for e in train() for text in (e.source, *e.targets))
-        codec = learn(both, settings.source_units)
-        return codec, codec
-    return learn(sources(), settings.source_units), learn(targets(), settings.target_units)
-
-
 def _settle(settings: Settings, reasons: dict[str, str]) -> Settings:
     """What is decided only now: the precision of matrix work."""
     if settings.precision != "auto":
@@ -299,14 +289,14 @@ def _write_stores(
     folder: Path,
     train: Callable[[], Iterator[Example]],
     valid: Sequence[Example],
-    codecs: tuple[TextCodec, TextCodec],
+    codecs: Codecs,
+    limits: tuple[int, int],
     settings: Settings,
     data: str,
     say: Callable[[str], None],
 ) -> tuple[Store, Store]:
     """Tokenise, unless just this was tokenised before: the (training, validation) pairs."""
-    limits = (settings.max_source_length, settings.max_target_length)
-    key = _key(data, codecs, settings)
+    key = _key(data, codecs, limits, settings)
     stores: dict[str, Store] = {}
 
     def held_out() -> Iterator[Example]:
@@ -353,9 +343,8 @@ def _watched(examples: Iterable[Example], source: Unknowns, target: Unknowns) ->
         yield example
 
 
-def _key(data: str, codecs: tuple[TextCodec, TextCodec], settings: Settings) -> str:
+def _key(data: str, codecs: Codecs, limits: tuple[int, int], settings: Settings) -> str:
     """What prepared pairs depend on: the files by their fingerprint, the codecs, and how all is read and split."""
-    limits = (settings.max_source_length, settings.max_target_length)
     told = [settings.format, settings.columns, settings.references, settings.on_bad_utf8, settings.max_line_bytes]
     return store_key(data, *codecs, *limits, *told, settings.seed, settings.valid_size)
 
@@ -366,9 +355,5 @@ def _length_ratio(store: Store) -> float:
     return float(max(2.0, np.ceil(10.0 * np.quantile(ratios, 0.999)) / 10.0))
 
 
-def _shape(settings: Settings, source: TextCodec, target: TextCodec) -> ModelShape:
-    return shape_of(settings, source.size, target.size, joint=source is target)
-
-
 def _parent(run: Path) -> Parent:
-    return Parent(Generate.from_saved(load(model_folder(run))), run)
+    return Parent(restore(load(model_folder(run))), run)
