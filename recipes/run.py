@@ -17,8 +17,8 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -36,6 +36,8 @@ class Test:
     metrics: Sequence[str]
     reverse: bool = False
     keep: Callable[[Sequence[Pair]], Iterable[Pair]] = tuple
+    label: int = 0
+    """Of a CoNLL file: which column is the label."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Recipe:
 
     published: str
     tests: Sequence[Test]
+    conll: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    """TSV files to make first, in the folder `${SEQ2X_TAGGED}`: name -> (a CoNLL file, which column is the label)."""
 
 
 def _words_of_cmudict(seen: bool) -> Callable[[Sequence[Pair]], Iterable[Pair]]:
@@ -65,7 +69,19 @@ _RAW = [
 
 _SMALL = [Test("dev, unseen words", "g2p/cmudict/dev.tsv", ["word_errors", "per"], keep=_words_of_cmudict(False))]
 
+_POS = {"train.tsv": ("pos/ud_en_ewt/train.conll.gz", 1)}
+_POS_TESTS = [Test("dev", "pos/ud_en_ewt/dev.conll", ["accuracy", "exact_match"], label=1)]
+_NER = {"train.tsv": ("ner/resume_zh/train.conll.gz", 1)}
+_NER_TESTS = [Test("dev", "ner/resume_zh/dev.conll", ["accuracy", "exact_match"], label=1)]
+
 RECIPES = {
+    "pos-hmm": Recipe("-", _POS_TESTS, _POS),
+    "pos-hmm-trigram": Recipe("-", _POS_TESTS, _POS),
+    "pos-lstm": Recipe("-", _POS_TESTS, _POS),
+    "pos-lstm-crf": Recipe("-", _POS_TESTS, _POS),
+    "ner-hmm": Recipe("-", _NER_TESTS, _NER),
+    "ner-lstm": Recipe("-", _NER_TESTS, _NER),
+    "ner-lstm-crf": Recipe("-", _NER_TESTS, _NER),
     "cmudict-small": Recipe("-", _SMALL),
     "cmudict-small-location": Recipe("-", _SMALL),
     "cmudict-small-coverage": Recipe("-", _SMALL),
@@ -99,6 +115,28 @@ def _pairs(file: str, reverse: bool = False) -> list[Pair]:
     return [(b, a) if reverse else (a, b) for a, b in rows]
 
 
+def _sentences(file: str, label: int) -> Iterable[Pair]:
+    """Tokens and labels of each sentence of a CoNLL file: a word a line, columns by TAB or blank."""
+    words: list[tuple[str, str]] = []
+    raw = _data(file).read_bytes()
+    for line in [*(gzip.decompress(raw) if file.endswith(".gz") else raw).decode("utf-8").split("\n"), ""]:
+        columns = line.split("\t") if "\t" in line else line.split(" ")
+        if line.strip():
+            words.append((columns[0].strip().replace(" ", "_") or "_", columns[label].strip()))
+        elif words:
+            yield " ".join(word for word, _ in words), " ".join(tag for _, tag in words)
+            words = []
+
+
+def _make_tagged(recipe: Recipe, folder: Path) -> None:
+    """The TSV files of a recipe of CoNLL data, where the recipe looks for them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ["SEQ2X_TAGGED"] = str(folder)
+    for name, (file, label) in recipe.conll.items():
+        rows = "".join(f"{tokens}\t{labels}\n" for tokens, labels in _sentences(file, label))
+        (folder / name).write_text(rows, encoding="utf-8")
+
+
 def _seq2x(*arguments: str) -> str:
     """Run the command line as a user would; its progress goes to the terminal."""
     done = subprocess.run([sys.executable, "-m", "seq2x", *arguments], stdout=subprocess.PIPE, text=True, check=False)
@@ -111,7 +149,7 @@ def _evaluate(run: Path, test: Test) -> dict[str, object]:
     """Metrics of one test set, through `seq2x evaluate` on raw strings."""
     file = run / "tests" / f"{test.name.replace(', ', '-').replace(' ', '-')}.tsv"
     file.parent.mkdir(exist_ok=True)
-    rows = list(test.keep(_pairs(test.file, test.reverse)))
+    rows = list(test.keep(list(_sentences(test.file, test.label)) if test.label else _pairs(test.file, test.reverse)))
     file.write_text("".join(f"{source}\t{target}\n" for source, target in rows), encoding="utf-8")
     wanted = [word for metric in test.metrics for word in ("--metric", metric)]
     wanted += ["--columns", "source=1,target=2"]  # as just written, whatever the files were that the run was trained on
@@ -121,6 +159,8 @@ def _evaluate(run: Path, test: Test) -> dict[str, object]:
 def train(name: str, out: Path, extra: Sequence[str]) -> None:
     """Train recipe `name` into `out`, or go on where it was stopped; evaluate; append the result."""
     recipe = RECIPES[name]
+    if recipe.conll:
+        _make_tagged(recipe, out.with_name(f"{out.name}-data"))
     _seq2x("train", str(HERE / f"{name}.toml"), "--out", str(out), *extra)
     info = json.loads(_seq2x("info", str(out), "--json"))
     seconds = [json.loads(line)["time"]["seconds"] for line in (out / "metrics.jsonl").open(encoding="utf-8")]

@@ -293,10 +293,11 @@ class Prediction:
     """One raw output and all that is known about it.
 
     `tokens` are readable pieces, `ids` their numbers, without `</s>`; `token_log_p` has one entry per token and
-    one more for `</s>` if `stopped == "end"`; `log_p` is their sum, `score` what the search ranked by. A prefix that
-    was asked for is part of the output, and its symbols count like all others. `stopped`: "end", "length" (cut by the
-    limit, or because nothing was allowed to follow) or "empty" (blank input). `truncated`: the input was longer than
-    the model (of an ensemble: one of them) reads, or the output was cut. `alternatives`: the n best, if more than one
+    one more for `</s>` if `stopped == "end"` (none of a tagger: its input says where its output ends); `log_p` is their
+    sum, `score` what the search ranked by. A prefix that was asked for is part of the output, and its symbols count
+    like all others. `stopped`: "end", "length" (cut by the limit, or because nothing was allowed to follow) or "empty"
+    (blank input). `truncated`: the input was longer than the model (of an ensemble: one of them) reads, or the output
+    was cut. `alternatives`: the n best, if more than one
     was asked for, no two with equal text; or the draws, equal ones too.
     """
 

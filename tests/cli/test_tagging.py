@@ -1,6 +1,4 @@
-"""The tag task as a user has it: check, train, predict, evaluate, score, compare, info; a tagger by gradients, with a CRF,
-and a hidden Markov model.
-"""
+"""The tag task as a user has it, from check to compare: taggers by gradients, without and with a CRF, and an HMM."""
 
 import json
 import math
@@ -16,8 +14,9 @@ from .conftest import cli, write
 from .refusals import refused
 
 TINY = shlex.split(
-    "--task tag --model gru --layers 1 --width 16 --max-steps 60 --valid-steps 30 --batch-tokens 200 --learning-rate 0.03"
-    " --warmup-steps 5 --dropout 0 --no-probe --valid-size 20 --device cpu --precision fp32 --threads 1"
+    "--task tag --model gru --layers 1 --width 16 --max-steps 50 --valid-steps 25 --batch-tokens 200 "
+    "--learning-rate 0.04 --warmup-steps 5 --dropout 0 --no-probe --valid-size 20 --device cpu --precision fp32 "
+    "--threads 1"
 )
 MODELS = {"gru": TINY, "crf": [*TINY, "--crf"], "hmm": ["--model", "hmm", "--valid-size", "20"]}
 every_model = pytest.mark.parametrize("model", MODELS)
@@ -212,3 +211,17 @@ def test_going_on_from_a_tagger(tagged):
 def test_data_alone_makes_no_tagger_but_is_mentioned(tagged):
     ended = cli("train", tagged / "train.tsv", "--out", tagged / "text", *TINY[2:], "--max-steps", 1)
     assert ended.code == 0 and "task = generate" in ended.err and "--task tag would label the tokens" in ended.err
+
+
+def test_align_writes_a_line_for_each_pair(tmp_path):
+    path = write(
+        tmp_path / "pairs.tsv", [("das Haus", "the house"), ("das Buch", "the book"), ("", "x"), ("ein Buch", "a book")]
+    )
+    ended = cli("align", path)
+    assert ended.code == 0 and ended.lines == ["0-0 1-1", "0-0 1-1", "", "0-0 1-1"]
+    assert "HMM, step 5 began from log p" in ended.err
+    assert [json.loads(line) for line in cli("align", path, "--json", "--symmetry", "union").lines][2] == []
+    assert cli("align", path, "--out", tmp_path / "links.txt", "--keep-case").out == b""
+    assert (tmp_path / "links.txt").read_text().startswith("0-0 1-1\n")
+    refused(["align", path, "--symmetry", "grow"], 2, "grow-diag-final")
+    refused(["align", tmp_path / "nowhere.tsv"], 3, "nowhere.tsv")

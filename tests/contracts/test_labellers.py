@@ -21,22 +21,17 @@ _BASE = ModelShape(
     kind="gru", head="softmax", source_size=13, target_size=7, encoder_layers=1, width=8, embedding_width=8, heads=2,
     feedforward=12, dropout=0.0, max_source_length=512, max_target_length=512,
 )  # fmt: skip
-_OPTIONS = {
-    "recurrent": [{"bidirectional": both, "encoder_layers": layers} for both in (True, False) for layers in (1, 2)],
-    "transformer": [
-        {"norm": norm, "positions": positions, "norm_position": place}
-        for norm, positions, place in (
-            ("layer", "sinusoidal", "pre"),
-            ("rms", "learned", "post"),
-            ("layer", "rotary", "post"),
-        )  # fmt: skip
-    ],
-}
+_RECURRENT = [{"bidirectional": both, "encoder_layers": layers} for both in (True, False) for layers in (1, 2)]
+_TRANSFORMER = [
+    {"norm": "layer", "positions": "sinusoidal", "norm_position": "pre"},
+    {"norm": "rms", "positions": "learned", "norm_position": "post"},
+    {"norm": "layer", "positions": "rotary", "norm_position": "post"},
+]
 SHAPES = [
     replace(_BASE, kind=kind, head=head, **options)
     for kind in ENCODERS
     for head in HEADS
-    for options in _OPTIONS["transformer" if kind == "transformer" else "recurrent"]
+    for options in (_TRANSFORMER if kind == "transformer" else _RECURRENT)
 ]
 every_shape = pytest.mark.parametrize("shape", SHAPES[::3], ids=lambda s: f"{s.kind}-{s.head}-{s.encoder_layers}")
 every_head = pytest.mark.parametrize(

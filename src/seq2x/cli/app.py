@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from seq2x.allocator import keep_memory
-from seq2x.cli import check, compare, demo, doctor, evaluate, info, predict, score, streams, train
+from seq2x.cli import align, check, compare, demo, doctor, evaluate, info, predict, score, streams, train
 from seq2x.cli.parser import Parser, add_common, reject_unknown
 from seq2x.cli.ranks import one_voice
 from seq2x.errors import DeviceError, OutOfMemory, PeerFailed, Seq2xError, StorageError, UsageError, nearest
@@ -31,6 +31,7 @@ COMMANDS: dict[str, ModuleType] = {
     "evaluate": evaluate,
     "score": score,
     "compare": compare,
+    "align": align,
     "info": info,
     "doctor": doctor,
 }

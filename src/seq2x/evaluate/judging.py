@@ -70,12 +70,11 @@ def judge(
 
 def fitting(predictor: Predictor, examples: Sequence[Example]) -> list[str]:
     """The metric that the run was chosen by, those that fit the pairs, then the cheap ones."""
-    from seq2x.metrics import fit
+    from seq2x.metrics import beside, fit
 
     about = predictor.task.about
     fits = fit([e.source for e in examples], [e.targets for e in examples], about.task).metrics
-    cheap = ("exact_match", "chrf", "cer") if about.task == "generate" else ()
-    return list(dict.fromkeys([about.metric, *fits, *cheap]))
+    return list(dict.fromkeys([about.metric, *fits, *beside(about.task)]))
 
 
 def notes_of(metrics: Sequence[Metric]) -> list[str]:

@@ -15,7 +15,7 @@ from .accuracy import Accuracy
 from .base import TextMetric
 from .bleu import Bleu, TokenBleu
 from .bootstrap import Comparison, compared, evaluated, statistics
-from .choose import Fit, are_symbols, fit
+from .choose import Fit, are_symbols, beside, fit
 from .chrf import Chrf
 from .error_rates import CharacterErrors, PhonemeErrors, WordErrorRate
 from .exact_match import ExactMatch, WordErrors
@@ -28,6 +28,7 @@ __all__ = [
     "Fit",
     "Metrics",
     "are_symbols",
+    "beside",
     "chosen",
     "evaluate_pairs",
     "fit",

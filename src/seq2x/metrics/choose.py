@@ -8,7 +8,7 @@ from typing import Final
 
 from .scripts import script_of
 
-__all__ = ["Fit", "are_symbols", "fit"]
+__all__ = ["Fit", "are_symbols", "beside", "fit"]
 
 _SAMPLE: Final = 20_000  # pairs looked at, evenly spread
 _MOST_SYMBOLS: Final = 300  # different ones: more than phones, tags or actions there are in one task
@@ -53,6 +53,11 @@ def fit(sources: Sequence[str], references: Sequence[Sequence[str]], task: str =
     if _mean(lengths) <= 2.5:
         return Fit(("exact_match", "cer"), "short outputs: right or wrong as a whole")
     return Fit(("bleu", "chrf", "ter"), "running text: overlap with the reference")
+
+
+def beside(task: str) -> tuple[str, ...]:
+    """The cheap metrics that stand beside those that fit, whatever they are."""
+    return () if task in _OF_TASK else ("exact_match", "chrf", "cer")
 
 
 def are_symbols(distinct: int, words: int, lines: int) -> bool:

@@ -23,8 +23,8 @@ __all__ = ["Given", "TargetScore", "require_scorable", "score_batch"]
 @dataclass(frozen=True, slots=True)
 class TargetScore:
     """log p of one given output: `log_p` is the sum of `token_log_p`, whose last entry is that of `</s>` unless the
-    output was cut by a limit. `truncated`: the source was longer than the model (of an ensemble: one of them) reads,
-    and its end was not seen.
+    output was cut by a limit, or is a tagger's. `truncated`: the source was longer than the model (of an ensemble: one
+    of them) reads, and its end was not seen.
     """
 
     log_p: float
