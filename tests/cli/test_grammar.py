@@ -17,6 +17,7 @@ OWN = {
     "evaluate": ["--ensemble", "--metric", "--set"],
     "score": ["--ensemble", "--set"],
     "compare": ["--lines", "--metric", "--set"],
+    "align": ["--iterations", "--keep-case", "--out", "--set", "--symmetry"],
     "info": [],
     "doctor": [],
 }
@@ -29,6 +30,7 @@ ROOMS = {
     "evaluate": ("search", "machine"),
     "score": ("machine",),
     "compare": ("search", "machine"),
+    "align": (),  # but how its files are read
 }
 
 
@@ -42,9 +44,10 @@ def test_the_command_line_is_frozen():
     for name, own in OWN.items():
         rooms = ROOMS.get(name, ())
         fields = [field for field in dataclasses.fields(Settings) if field.metadata["room"] in rooms]
-        expected = {*own, "--json", "--debug", "--help", *(["--help-all"] if rooms else [])}
+        expected = {*own, "--json", "--debug", "--help", *(["--help-all"] if name in ROOMS else [])}
         file = {"--format", "--columns", "--on-bad-utf8", "--max-line-bytes"}  # of the data room, what reads a file
         expected |= {"--seed", *file} if name == "predict" else set()
+        expected |= file if name == "align" else set()
         expected |= {"--references", *file} if name in ("evaluate", "score", "compare") else set()
         for field in fields:
             expected.add("--" + field.name.replace("_", "-"))

@@ -27,16 +27,16 @@ def align(
     *,
     symmetry: str = "grow-diag-final",
     iterations: int = 5,
-    lower: bool = True,
+    keep_case: bool = False,
     say: Callable[[str], None] | None = None,
     **settings: Any,
 ) -> list[list[tuple[int, int]]]:
     """The links of each pair in `paths` (one file, or a source and a target file), sorted: (source place, target
     place), both from 0. A pair with an empty side has none.
 
-    Words are what stands between blanks, `lower`-cased. Each direction is `iterations` steps of IBM model 1 and as many
-    of the hidden Markov model; `symmetry` (see `seq2x.aligning.symmetry`) makes one of both. `say` is told log p.
-    `settings`: how the files are read. Raises `UsageError`, `DataError`.
+    Words are what stands between blanks, lower-cased unless `keep_case`. Each direction is `iterations` steps of IBM
+    model 1 and as many of the hidden Markov model; `symmetry` (see `seq2x.aligning.symmetry`) makes one of both. `say`
+    is told log p. `settings`: how the files are read. Raises `UsageError`, `DataError`.
     """
     if symmetry not in SYMMETRIES:
         raise UsageError("symmetry", f'"{symmetry:.80}"', "", nearest(symmetry, SYMMETRIES))
@@ -45,7 +45,7 @@ def align(
     for name in settings:
         if name not in _FILE:
             raise UsageError(name, "it has no use here", f"one of {', '.join(_FILE)}")
-    pairs = _read(paths, lower, settings)
+    pairs = _read(paths, not keep_case, settings)
     none: Links = frozenset()
     forward, backward = [none] * len(pairs), [none] * len(pairs)
     if symmetry != "backward":

@@ -17,7 +17,12 @@ def add(parser: Parser) -> None:
     """The grammar of this command."""
     parser.usage = "seq2x align FILE [FILE2] [options] > links.txt"
     parser.add_argument("files", metavar="FILE", nargs="+", help="pairs; or sources, and targets in FILE2")
-    parser.add_argument("--symmetry", metavar="NAME", default="grow-diag-final", help="how two directions become one")
+    parser.add_argument(
+        "--symmetry",
+        metavar="NAME",
+        default="grow-diag-final",
+        help="grow-diag-final, intersection, union, forward ...",
+    )
     parser.add_argument("--iterations", metavar="N", type=int, default=5, help="steps of each model (5)")
     parser.add_argument("--keep-case", action="store_true", help="The and the are two words")
     parser.add_argument("-o", "--out", metavar="FILE", help="write here instead of standard output")
@@ -33,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.files,
         symmetry=arguments.symmetry,
         iterations=arguments.iterations,
-        lower=not arguments.keep_case,
+        keep_case=arguments.keep_case,
         say=streams.note,
         **settings,
     )

@@ -43,7 +43,7 @@ _COMPUTING = frozenset({"predict", "evaluate", "score", "compare"})
 _INTRODUCTION = """\
 usage: seq2x COMMAND ...
 
-Turns examples into a model: any sequence in, a new sequence out.
+Turns examples into a model: a sequence in; labels, or a new sequence, out.
 
 {commands}
 

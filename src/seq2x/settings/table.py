@@ -52,8 +52,7 @@ class Settings:
     task: Literal["auto", "generate", "tag"] = _setting(
         "auto",
         "data",
-        "what to build: outputs are written (generate), or a label for each token (tag); auto: generate, but where "
-        "a setting is for taggers alone",
+        "generate writes outputs, tag labels each token; auto: generate, but where a setting is for taggers alone",
     )
     format: Literal["auto", "tsv", "lines", "jsonl"] = _setting("auto", "data", "how to read the files")
     columns: str = _setting("auto", "data", "which columns: source=1,target=2 (names for JSONL; ref repeatable)")
