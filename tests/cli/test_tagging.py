@@ -4,10 +4,17 @@ import json
 import math
 import random
 import shlex
+from dataclasses import replace
 
 import pytest
 
 import seq2x
+from seq2x.codecs import TextCodec
+from seq2x.codecs.vocabulary import Vocabulary
+from seq2x.errors import FolderError
+from seq2x.run import commit, load
+from seq2x.strict_json import dump_json
+from seq2x.tasks import Tag
 from seq2x.training.log import read_metrics
 
 from .conftest import cli, write
@@ -161,6 +168,7 @@ def test_compare_and_info(tagged):
         ("--model bilstm", 'is "lstm" here'),
         ("--hmm-order 3 --model hmm", "an integer from 1 to 2"),
         ("--unlabelled nowhere.txt --model hmm", "nowhere.txt"),
+        ("--unlabelled - --model hmm", "save it to a file first"),
     ],
 )
 def test_what_makes_no_sense_is_refused_first(tagged, words, why):
@@ -197,6 +205,20 @@ def test_em_raises_what_it_maximises_and_its_text_is_part_of_the_data(tagged):
     assert len(passes) == 4 and passes[0] is None and passes[1] < passes[2] < passes[3]
     path.write_text("other\n")
     refused(["train", tagged / "train.tsv", "--out", tagged / "em", *words], 2, "unlabelled.txt has changed")
+
+
+def test_a_folder_of_another_kind_is_not_believed(tagged):
+    task = seq2x.load(tagged / "hmm", "cpu").task
+    shape = replace(task.about.shape, max_source_length=9)
+    for labels in (TextCodec.learn(["N V"], "word"), TextCodec(Vocabulary("word", ("A\nB",), unknown="closed"))):
+        with pytest.raises(FolderError, match="no closed set of labels"):
+            Tag(task.source_codec, labels, task.model, replace(task.about, shape=shape))
+    files = dict(load(tagged / "hmm" / "best").contents)
+    for name, said in (("generate", "not a model of a generate task"), ("other", "one of generate, tag")):
+        told = json.loads(files["task.json"]) | {"task": name}
+        commit(tagged / f"forged-{name}", 1, files | {"task.json": dump_json(told)}, {})
+        with pytest.raises(FolderError, match=said):
+            seq2x.load(tagged / f"forged-{name}", "cpu")
 
 
 def test_going_on_from_a_tagger(tagged):

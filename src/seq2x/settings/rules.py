@@ -52,6 +52,8 @@ def _task_rule(s: Settings) -> str:
         return f'{named} and task = "generate"; it labels tokens: task = "tag"'
     if s.model == "hmm" and s.crf:
         return 'model = "hmm" and crf = true; an HMM counts its own transitions: crf = false, or model = "lstm"'
+    if s.unlabelled == "-":
+        return 'unlabelled = "-"; it is read in every pass: save it to a file first'
     if s.task == "tag" and s.sample:
         return 'sample = true and task = "tag"; labels are not drawn, the best are found exactly (n_best: several)'
     return ""

@@ -18,17 +18,19 @@ import numpy.typing as npt
 import torch
 
 from seq2x.arrays import to_numpy
+from seq2x.codecs.text import TextCodec
 from seq2x.codecs.tokens import SYMBOLS, TokenCodec, learn_labels
 from seq2x.data.pairing import misfit
-from seq2x.errors import DataError, DivergedError, UsageError
+from seq2x.errors import DataError, DivergedError, FolderError, UsageError
 from seq2x.models import Hmm, HmmShape, Labeller, ModelShape, Shape, build_labeller, shape_of
 from seq2x.models.hmm import MOST_LABELS
 from seq2x.nn.chain import Chain
 from seq2x.objectives import Likelihood, SequenceLikelihood
 from seq2x.search.viterbi import viterbi
 from seq2x.settings import Settings
+from seq2x.tasks.about import About
 from seq2x.tasks.scoring import TargetScore
-from seq2x.tasks.task import Codecs, Task, evaluating
+from seq2x.tasks.task import TARGET_FILE, Codecs, Task, evaluating
 from seq2x.tasks.workers import halving, in_order
 from seq2x.types import EOS, NOTHING, PAD, SPECIALS, Alternative, Batch, Example, Objective, Padded, Prediction, Want
 
@@ -72,6 +74,20 @@ class Tag(Task):
     SOURCE = TokenCodec
     ENDS: ClassVar[bool] = False
     model: Labeller | Hmm
+
+    def __init__(
+        self,
+        source_codec: TextCodec,
+        target_codec: TextCodec,
+        model: Labeller | Hmm,
+        about: About,
+        team: Sequence[Tag] = (),
+    ) -> None:
+        """Raises `FolderError` for a target codec, out of a folder, whose symbols are not labels of one line."""
+        super().__init__(source_codec, target_codec, model, about, team)
+        broken = any(char in piece for piece in target_codec.vocabulary.pieces for char in "\r\n ")
+        if broken or not target_codec.vocabulary.closed:
+            raise FolderError(TARGET_FILE, "no closed set of labels", "labels of a tagger", "copy the run folder anew")
 
     def with_team(self, others: Sequence[Task]) -> Tag:
         if others:

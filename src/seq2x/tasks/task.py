@@ -27,7 +27,7 @@ from seq2x.tasks.weights import fill, own_tensors, pack, verify
 from seq2x.tasks.wishes import forbidden_symbols
 from seq2x.types import NOTHING, Batch, Example, Objective, Prediction, Scored, Want
 
-__all__ = ["Codecs", "Task", "evaluating"]
+__all__ = ["TARGET_FILE", "Codecs", "Task", "evaluating"]
 
 WEIGHTS_FILE = "weights.safetensors"
 SOURCE_FILE = "source.json"
@@ -190,7 +190,7 @@ class Task(ABC):
             raise FolderError(f"{where}/{TASK_FILE}", f'task "{about.task:.80}"', f"a {cls.NAME} task")
         if not cls.holds(about.shape):
             raise FolderError(
-                f"{where}/{MODEL_FILE}", f"no model of a {cls.NAME} task", todo="copy the run folder anew"
+                f"{where}/{MODEL_FILE}", f"not a model of a {cls.NAME} task", todo="copy the run folder anew"
             )
         source = cls.SOURCE.from_bytes(saved.read(SOURCE_FILE), saved.where(SOURCE_FILE))
         target = cls.TARGET.from_bytes(saved.read(TARGET_FILE), saved.where(TARGET_FILE))
