@@ -19,8 +19,8 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -46,6 +46,8 @@ class Test:
     keep: Callable[[Sequence[Pair]], Iterable[Pair]] = tuple
     texts: bool = False
     helps: str = ""
+    label: int = 0
+    """Of a CoNLL file: which column is the label."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class Recipe:
     tests: Sequence[Test]
     adapter: str = ""
     vocab_from: str = ""
+    conll: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    """TSV files to make first, in the folder `${SEQ2X_TAGGED}`: name -> (a CoNLL file, which column is the label)."""
 
 
 def _words_of_cmudict(seen: bool) -> Callable[[Sequence[Pair]], Iterable[Pair]]:
@@ -85,6 +89,10 @@ _SENTENCES = [Test("dev", "dev.tsv", ["exact_match"])]
 _COPYING = "with copying 71 % exact match on the test set (Finegan-Dollak et al. 2018)"
 _LONG_COPYING = "with copying 51 % exact match on the test set (Finegan-Dollak et al. 2018)"
 _PTB = [Test("valid", "lm/ptb/ptb.valid.txt.gz", ["perplexity_word"], texts=True)]
+_POS = {"train.tsv": ("pos/ud_en_ewt/train.conll.gz", 1)}
+_POS_TESTS = [Test("dev", "pos/ud_en_ewt/dev.conll", ["accuracy", "exact_match"], label=1)]
+_NER = {"train.tsv": ("ner/resume_zh/train.conll.gz", 1)}
+_NER_TESTS = [Test("dev", "ner/resume_zh/dev.conll", ["accuracy", "exact_match"], label=1)]
 
 RECIPES = {
     "geoquery": Recipe(_COPYING, _SQL, "geoquery_sql"),
@@ -95,6 +103,13 @@ RECIPES = {
     "cmrc2018-pointer": Recipe("-", _ANSWERS, "cmrc2018"),
     "scitldr": Recipe("-", _SENTENCES, "scitldr"),
     "scitldr-pointer": Recipe("-", _SENTENCES, "scitldr"),
+    "pos-hmm": Recipe("-", _POS_TESTS, conll=_POS),
+    "pos-hmm-trigram": Recipe("-", _POS_TESTS, conll=_POS),
+    "pos-lstm": Recipe("-", _POS_TESTS, conll=_POS),
+    "pos-lstm-crf": Recipe("-", _POS_TESTS, conll=_POS),
+    "ner-hmm": Recipe("-", _NER_TESTS, conll=_NER),
+    "ner-lstm": Recipe("-", _NER_TESTS, conll=_NER),
+    "ner-lstm-crf": Recipe("-", _NER_TESTS, conll=_NER),
     "cmudict-small": Recipe("-", _SMALL),
     "cmudict-small-lm": Recipe("-", [replace(_SMALL[0], helps="cmudict-small")], vocab_from="cmudict-small"),
     "ptb-ngram": Recipe("about 141, test (Mikolov et al. 2011)", _PTB),
@@ -153,6 +168,28 @@ def _pairs(file: str, reverse: bool = False, folder: Path | None = None) -> list
     return [(b, a) if reverse else (a, b) for a, b in rows]
 
 
+def _sentences(file: str, label: int) -> Iterable[Pair]:
+    """Tokens and labels of each sentence of a CoNLL file: a word a line, columns by TAB or blank."""
+    words: list[tuple[str, str]] = []
+    raw = _data(file).read_bytes()
+    for line in [*(gzip.decompress(raw) if file.endswith(".gz") else raw).decode("utf-8").split("\n"), ""]:
+        columns = line.split("\t") if "\t" in line else line.split(" ")
+        if line.strip():
+            words.append((columns[0].strip().replace(" ", "_") or "_", columns[label].strip()))
+        elif words:
+            yield " ".join(word for word, _ in words), " ".join(tag for _, tag in words)
+            words = []
+
+
+def _make_tagged(recipe: Recipe, folder: Path) -> None:
+    """The TSV files of a recipe of CoNLL data, where the recipe looks for them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ["SEQ2X_TAGGED"] = str(folder)
+    for name, (file, label) in recipe.conll.items():
+        rows = "".join(f"{tokens}\t{labels}\n" for tokens, labels in _sentences(file, label))
+        (folder / name).write_text(rows, encoding="utf-8")
+
+
 def _seq2x(*arguments: str) -> str:
     """Run the command line as a user would; its progress goes to the terminal."""
     done = subprocess.run([sys.executable, "-m", "seq2x", *arguments], stdout=subprocess.PIPE, text=True, check=False)
@@ -170,7 +207,8 @@ def _evaluate(run: Path, test: Test, adapter: str) -> dict[str, object]:
     if test.texts:
         file = _data(test.file)
     else:
-        rows = list(test.keep(_pairs(test.file, test.reverse, folder)))
+        pairs = list(_sentences(test.file, test.label)) if test.label else _pairs(test.file, test.reverse, folder)
+        rows = list(test.keep(pairs))
         file.write_text("".join(f"{source}\t{target}\n" for source, target in rows), encoding="utf-8")
         wanted += ["--columns", "source=1,target=2"]  # as just written, whatever files the run was trained on
     if test.helps:
@@ -188,6 +226,8 @@ def train(name: str, out: Path, extra: Sequence[str]) -> None:
         adapters.make(recipe.adapter, _data(""))
     if recipe.vocab_from:
         extra = [*extra, "--vocab-from", str(out.parent / recipe.vocab_from)]
+    if recipe.conll:
+        _make_tagged(recipe, out.with_name(f"{out.name}-data"))
     _seq2x("train", str(HERE / f"{name}.toml"), "--out", str(out), *extra)
     info = json.loads(_seq2x("info", str(out), "--json"))
     seconds = [json.loads(line)["time"]["seconds"] for line in (out / "metrics.jsonl").open(encoding="utf-8")]

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from seq2x.metrics import Fit, are_symbols, fit
-from seq2x.settings import Settings
+from seq2x.settings import COUNTED, Settings, tags
 from seq2x.types import Example
 
-__all__ = ["Plan", "Profile", "Side", "estimate_seconds", "plan", "profile"]
+__all__ = ["Plan", "Profile", "Side", "estimate_seconds", "plan", "profile", "task_of"]
 
 _SAMPLE = 20_000  # examples looked at; the first ones, every one of them in small data
 
@@ -47,6 +47,7 @@ class Profile:
     shared: float
     fit: Fit  # the metrics that fit the targets
     alone: bool = False
+    labels: bool = False  # each target has as many blank-separated symbols of a small set as its source has words
 
     @property
     def counted(self) -> str:
@@ -62,7 +63,18 @@ class Plan:
     reasons: Mapping[str, str]
 
 
-def profile(examples: Iterable[Example], pairs: int | None = None) -> Profile:
+def task_of(settings: Settings) -> tuple[str, str]:
+    """(the task, why): as told, else by a setting that is for taggers alone, else generate, which can do what any other
+    task does. Data is no reason: names and their sounds, sums and their digits look like tokens and their labels.
+    """
+    if settings.task != "auto":
+        return settings.task, "as told"
+    if tags(settings):
+        return "tag", "crf labels tokens" if settings.crf else "an HMM labels tokens"
+    return "generate", "text on both sides"
+
+
+def profile(examples: Iterable[Example], pairs: int | None = None, task: str = "generate") -> Profile:
     """Look at the first examples. `pairs`: how many there are in all (None: those given)."""
     sources: list[str] = []
     references: list[tuple[str, ...]] = []
@@ -74,11 +86,16 @@ def profile(examples: Iterable[Example], pairs: int | None = None) -> Profile:
     targets = [of_one[0] for of_one in references]
     if sources and not any(sources):
         side, pairs = _side(targets), total if pairs is None else pairs
-        return Profile(pairs, side, side, 1.0, Fit(("loss",), "the log-probability of text that was held out"), True)
+        return Profile(
+            pairs, side, side, 1.0, Fit(("loss",), "the log-probability of text that was held out"), alone=True
+        )
     source, target = _side(sources), _side(targets)
     letters = [Counter(c for text in side for c in text.lower() if c.isalpha()) for side in (sources, targets)]
     common = _overlap(*letters)
-    return Profile(total if pairs is None else pairs, source, target, common, fit(sources, references))
+    labels = target.symbols and all(len(s.split()) == len(t.split()) for s, t in zip(sources, targets, strict=True))
+    return Profile(
+        total if pairs is None else pairs, source, target, common, fit(sources, references, task), labels=labels
+    )
 
 
 def _overlap(a: Counter[str], b: Counter[str]) -> float:
@@ -90,10 +107,17 @@ def _overlap(a: Counter[str], b: Counter[str]) -> float:
 def plan(data: Profile, settings: Settings, *, device: str = "cpu") -> Plan:
     """Fill every gap in `settings` from `data`. `device`: "cpu" or "cuda" (which can afford more)."""
     given = _Given(settings)
-    _plan_text(data, given)
+    task, why = ("lm", "texts without a source") if data.alone else task_of(settings)
+    if task == "generate" and data.labels:
+        why += "; each line has as many labels as tokens: --task tag would label the tokens"
+    given.choose("task", task, why)
+    if task == "tag":
+        _plan_tokens(given)
+    else:
+        _plan_text(data, given)
     given.choose("valid_metric", data.fit.metrics[0], data.fit.reason)
-    if given["model"] == "ngram":  # it is counted: nothing of a training is to be chosen
-        _plan_valid(data, given)
+    if given["model"] in COUNTED:  # nothing of a training is to be chosen
+        _plan_held_out(data, given)
         return Plan(given.settings, given.reasons)
     _plan_size(data, given, device)
     _plan_rates(data, given)
@@ -182,9 +206,7 @@ def _units(side: Side, pairs: int, counted: str) -> tuple[str, str]:
 
 def _plan_text(data: Profile, given: _Given) -> None:
     if data.alone:
-        given.choose("task", "lm", "texts without a source")
         given.choose("joint_vocab", True, "there is one side")
-    given.choose("task", "generate", "text on both sides")
     one = _one_vocabulary(given)
     _plan_units(data, given, one)
     if given["units"] == "auto" and given["source_units"] == given["target_units"]:
@@ -202,6 +224,14 @@ def _plan_text(data: Profile, given: _Given) -> None:
         if data.pairs <= limit:
             given.choose("vocab_size", size, f"at most; {data.counted} see each of so many symbols often enough")
     given.choose("vocab_size", 32_000, f"at most; {data.counted}")
+
+
+def _plan_tokens(given: _Given) -> None:
+    given.choose("model", "lstm", "it reads both directions, and learns from fewer lines than a Transformer")
+    given.choose("units", "word", "a token is what stands between blanks")
+    given.choose("source_units", "word", "a token, and its letters")
+    given.choose("target_units", "word", "a label is one symbol")
+    given.choose("joint_vocab", False, "a token is no label")
 
 
 def _plan_units(data: Profile, given: _Given, one: str) -> None:
@@ -348,10 +378,10 @@ def _plan_steps(data: Profile, given: _Given, device: str) -> None:
     given.choose("warmup_steps", warmup, f"the rate climbs for the first tenth of the steps, from 50 to {most}")
     valid = _round(min(max(given["max_steps"] / 25, 25), 2_000))
     given.choose("valid_steps", min(valid, given["max_steps"]), "about 25 looks at held-out data")
-    _plan_valid(data, given)
+    _plan_held_out(data, given)
 
 
-def _plan_valid(data: Profile, given: _Given) -> None:
+def _plan_held_out(data: Profile, given: _Given) -> None:
     if given["valid"] is None:
         size = max(1, min(500, data.pairs // 10))
         given.choose("valid_size", size, "held out of training: a tenth, 500 at most, which tell two models apart")

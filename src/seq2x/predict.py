@@ -23,8 +23,8 @@ from seq2x.settings import Settings
 from seq2x.types import NOTHING, Prediction, Want
 
 if TYPE_CHECKING:
+    from seq2x.tasks import Task
     from seq2x.tasks.constraining import GuideMaker
-    from seq2x.tasks.generate import Generate
 
 __all__ = ["Predictor", "load", "model_folder"]
 
@@ -56,10 +56,10 @@ class Predictor:
 
     def __init__(
         self,
-        task: Generate,
+        task: Task,
         seen: bytes | None = None,
         seen_by_team: Sequence[bytes | None] = (),
-        reranker: Generate | None = None,
+        reranker: Task | None = None,
         seen_by_reranker: bytes | None = None,
     ) -> None:
         """`seen`: the run's record of what it was trained on (see `seq2x.tasks.seen`), where there is one;
@@ -152,15 +152,17 @@ class Predictor:
 
     def _reranked(
         self,
-        other: Generate,
+        other: Task,
         texts: Sequence[str],
         wishes: tuple[Sequence[str], Sequence[Sequence[str]]],
         settings: Settings,
         want: Want,
     ) -> list[Prediction]:
         """`wishes`: prefixes and required phrases, which it refuses."""
+        from seq2x.tasks.generate import Generate
         from seq2x.tasks.rerank import rerank
 
+        assert isinstance(self.task, Generate) and isinstance(other, Generate)  # see `load`
         for name, given in zip(("prefix", "require"), wishes, strict=True):
             for row, one in enumerate(given):
                 if one:
@@ -185,7 +187,7 @@ class Predictor:
         wide: Literal["length_beam", "beam_size"] = "length_beam" if shape.decoder == "mask_predict" else "beam_size"
         if "n_best" in changes and wide not in changes and isinstance(changes["n_best"], int):
             own[wide] = max(own.get(wide, getattr(Settings(), wide)), changes["n_best"])
-        resolved = resolve(own | changes | {"model": shape.kind, "decoder": shape.decoder}, "settings")
+        resolved = resolve({**own, **changes, **self.task.about.asked}, "settings")
         for name in ("device", "threads"):
             self._require_there(name, getattr(resolved, name))
         return resolved
@@ -296,6 +298,7 @@ def load(
 
     import torch
 
+    from seq2x.tasks import restore
     from seq2x.tasks.device import pick_device
     from seq2x.tasks.generate import Generate
     from seq2x.tasks.seen import SEEN_FILE
@@ -303,25 +306,31 @@ def load(
     if threads > 0:
         torch.set_num_threads(threads)
     place = pick_device(device)
-    first, *team = [Generate.from_saved(one, place) for one in saved]
+    first, *team = [restore(one, place) for one in saved]
     for path, other in zip(paths[1:], team, strict=True):
         _require_one_tongue(first, other, path)
     seen, *seen_by_team = [one.contents.get(SEEN_FILE) for one in saved]
+    task = first.with_team(team)
     if beside is None or extra is None:
-        return Predictor(first.with_team(team), seen, seen_by_team)
-    another = Generate.from_saved(beside, place)
+        return Predictor(task, seen, seen_by_team)
+    another = restore(beside, place)
+    if not isinstance(task, Generate) or not isinstance(another, Generate):
+        name = "lm" if rerank is None else "rerank"
+        raise UsageError(name, "a run that labels tokens", "runs that write", "leave it out")
     if lm is not None:
         if another.about.shape.source:
             raise FolderError(str(extra), "a run that reads a source", "a language model", "train one on texts alone")
-        return Predictor(first.with_team(team, another), seen, seen_by_team)
+        return Predictor(task.helped(another), seen, seen_by_team)
     if another.about.shape.source != first.about.shape.source:
         found, todo = "a language model beside a run that reads a source, or the other way round", "--lm takes one"
         raise FolderError(str(extra), found, "runs of one kind to re-rank", todo)
-    return Predictor(first.with_team(team), seen, seen_by_team, another, beside.contents.get(SEEN_FILE))
+    return Predictor(task, seen, seen_by_team, another, beside.contents.get(SEEN_FILE))
 
 
-def _require_one_tongue(first: Generate, other: Generate, path: Path) -> None:
+def _require_one_tongue(first: Task, other: Task, path: Path) -> None:
     """`FolderError` for the run at `path` if it cannot decide with the first about the same symbol."""
+    if other.about.task != first.about.task:
+        raise FolderError(str(path), f"a {other.about.task} task", f"one of {first.about.task}, as the first run")
     if other.about.shape.source != first.about.shape.source:
         raise FolderError(str(path), "a language model beside one that reads a source", "runs of one kind")
     if other.target_codec.to_bytes() != first.target_codec.to_bytes():

@@ -373,10 +373,10 @@ class Prediction:
     """One raw output and all that is known about it.
 
     `tokens` are readable pieces, `ids` their numbers, in the order in which they were written (which may be from the
-    end), without `</s>`; `token_log_p` has one entry per token and
-    one more for `</s>` if `stopped == "end"`; `log_p` is their sum, `score` what the search ranked by. A prefix that
-    was asked for is part of the output, and its symbols count like all others. `stopped`: "end", "length" (cut by the
-    limit, or because nothing was allowed to follow), "loop" (cut where it said the same again and again), "empty"
+    end), without `</s>`; `token_log_p` has one entry per token and one more for `</s>` if `stopped == "end"` (none of
+    a tagger: its input says where its output ends); `log_p` is their sum, `score` what the search ranked by. A prefix
+    that was asked for is part of the output, and its symbols count like all others. `stopped`: "end", "length" (cut by
+    the limit, or because nothing was allowed to follow), "loop" (cut where it said the same again and again), "empty"
     (blank input) or "unmet": there is no output as it was to be, and `unmet` says why. `truncated`: the input was
     longer than the model (of an ensemble: one of them) reads, or the output was cut. `alternatives`: the n best, if
     more than one was asked for, no two with equal text; or the draws, equal ones too.

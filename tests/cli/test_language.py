@@ -180,7 +180,7 @@ def test_fusion_in_python_and_by_draws(place):
         (["train", "text.txt", "-o", "new", "--vocab-from", "pairs", "--units", "bpe"], 2, "'char' as in"),
         (["train", "text.txt", "-o", "new", "--references", "merge"], 2, "is for pairs"),
         (["train", "text.txt", "-o", "new", "--valid-metric", "bleu"], 2, 'valid_metric = "loss"'),
-        (["train", "text.txt", "-o", "new", "--from", "words"], 2, "counted, not trained"),
+        (["train", "text.txt", "-o", "new", "--from", "words"], 2, "a model that is counted"),
         (["train", "text.txt", "-o", "new", "--task", "generate"], 3, "found 1 column"),
     ],
 )

@@ -23,6 +23,7 @@ __all__ = ["OPTIONS", "SIZES", "choices", "name_of", "product", "sample"]
 SIZES: Mapping[str, Any] = {
     "source_size": 11,
     "target_size": 11,
+    "head": "decoder",
     "width": 8,
     "embedding_width": 8,
     "heads": 2,

@@ -21,9 +21,9 @@ def test_inputs_are_targets_moved_by_one():
 def test_the_tables_and_the_settings_name_the_same_kinds():
     from typing import get_args, get_type_hints
 
-    from seq2x.settings import Settings
+    from seq2x.settings import COUNTED, Settings
 
-    kinds = set(get_args(get_type_hints(Settings)["model"])) - {"auto", "ngram"}  # which is counted
+    kinds = set(get_args(get_type_hints(Settings)["model"])) - {"auto", *COUNTED}
     assert kinds == set(ENCODERS) == set(DECODERS)
 
 

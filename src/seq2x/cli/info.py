@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from seq2x.cli import streams
 from seq2x.cli.parser import Parser
 from seq2x.errors import escape
+from seq2x.settings import COUNTED
 
 if TYPE_CHECKING:
     from seq2x.saved import Saved
@@ -16,6 +17,7 @@ __all__ = ["HELP", "add", "run"]
 
 HELP = "what is in a run folder"
 _WEIGHTS = "weights.safetensors"
+_TASKS = {"tag": "tokens in, a label for each out"}
 
 
 def add(parser: Parser) -> None:
@@ -72,15 +74,12 @@ def _words(name: str, facts: dict[str, Any]) -> str:
     model, task = facts["model"], facts["task"]
     size = sum(facts["files"].values())
     end = ", from the end" if task.get("direction") == "right_to_left" else ""  # not in the first runs
-    counted = model["kind"] == "ngram"
-    reads = model.get("source", True) and not counted
+    counted, reads = model["kind"] in COUNTED, _reads(model)
     lines = [
-        f"{name}: text in, text out ({task['task']})" if reads else f"{name}: a language model ({task['task']})",
-        f"  made by    {facts['writer']}" + ("" if counted else f", after {facts['step']:,} updates"),
-        f"  model      {_ngrams(model)}"
-        if counted
-        else f"  model      {_model(model)}, {facts['parameters']:,} weights",
-        f"  reads      {_side(facts['source'])}; at most {model['max_source_length']:,} symbols a line"
+        f"{name}: {_what(model, task)} ({task['task']})",
+        f"  made by    {facts['writer']}, after {facts['step']:,} {'passes' if counted else 'updates'}",
+        f"  model      {_model(model)}" + _size(model, facts["parameters"]),
+        f"  reads      {_side(facts['source'])}; at most {model['max_source_length']:,} {_pieces(task)}"
         if reads
         else "  reads      nothing: a line is how a text begins",
         f"  writes     {_side(facts['target'])}{end}",
@@ -97,12 +96,33 @@ def _words(name: str, facts: dict[str, Any]) -> str:
     return "\n".join(map(escape, lines)) + "\n"  # the folder may be somebody else's
 
 
+def _reads(model: dict[str, Any]) -> bool:
+    """Whether there is a source: not in a language model."""
+    return bool(model.get("source", model["kind"] != "ngram"))  # not in the first runs
+
+
+def _what(model: dict[str, Any], task: dict[str, Any]) -> str:
+    return _TASKS.get(task["task"], "text in, text out") if _reads(model) else "a language model"
+
+
+def _size(model: dict[str, Any], parameters: int) -> str:
+    if model["kind"] == "ngram":
+        return ""
+    return f", {parameters:,} {'counts' if model['kind'] in COUNTED else 'weights'}"
+
+
 def _ngrams(model: dict[str, Any]) -> str:
     order = len(model["grams"]) + 1
     return f"n-grams of up to {order} symbols, {model['target_size'] + sum(model['grams']):,} of them, Kneser-Ney"
 
 
 def _model(model: dict[str, Any]) -> str:
+    if model["kind"] == "hmm":
+        return f"hidden Markov model of order {model['order']}"
+    if model["kind"] == "ngram":
+        return _ngrams(model)
+    if model.get("head", "decoder") != "decoder":
+        return _labeller(model)
     decoder, reads = model.get("decoder", "standard"), model.get("source", True)  # not in the first runs
     sides = [model["encoder_layers"]] * reads + [model["decoder_layers"]] * (decoder != "ctc")
     layers = f"{'+'.join(map(str, sides))} layers of width {model['width']}"
@@ -131,6 +151,21 @@ def _written(decoder: str, model: dict[str, Any]) -> str:
         "ctc": f", writes in place (ctc{places})",
     }
     return ways.get(decoder, "")
+
+
+def _labeller(model: dict[str, Any]) -> str:
+    """An encoder, and what stands on it."""
+    kind = "Transformer" if model["kind"] == "transformer" else model["kind"].upper()
+    both = kind == "Transformer" or model["bidirectional"]
+    head = "a CRF" if model["head"] == "crf" else "a softmax per token"
+    return (
+        f"{kind}, {model['encoder_layers']} layers of width {model['width']},"
+        f" {'both directions' if both else 'one direction'}, {head}"
+    )
+
+
+def _pieces(task: dict[str, Any]) -> str:
+    return "tokens at once" if task["task"] == "tag" else "symbols a line"
 
 
 def _side(codec: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ from seq2x.data.columns import Columns
 from seq2x.data.corpus_rules import CORPUS_RULES, TEXT_RULES, Corpus, Draft
 from seq2x.data.fix import fix as write_clean
 from seq2x.data.fix import targets
-from seq2x.data.line_rules import RULES, Pairs, Tally
+from seq2x.data.line_rules import Pairs, Tally, rules_of
 from seq2x.data.lines import MAX_LINE_BYTES, BadUtf8, PathLike, display, iter_lines
 from seq2x.data.notes import Notes
 from seq2x.data.overlap import Fingerprints
@@ -54,6 +54,7 @@ def check(
 ) -> Report:
     """Everything worth knowing about the pairs in `paths` (one file, or several).
 
+    `task` adds what its pairs must be (tag: a label for each token), and leaves out what is no trouble to it.
     `test` is a second set, one file or several: which of its sources occur in `paths`, whatever their Unicode form and
     the blanks at their ends? `fix` writes a clean copy there,
     and what was done to `FIX.log` (see `seq2x.data.fix`); what came of it is `Report.fixed`. `allow`: codes of errors
@@ -71,7 +72,7 @@ def check(
     except ReadError as error:
         return Report(files, findings=(_unreadable(error),))
     prints = Fingerprints() if tests else None
-    survey = _Survey(found, on_bad_utf8, max_line_bytes, (max_source_length, max_target_length), prints)
+    survey = _Survey(task, found, on_bad_utf8, max_line_bytes, (max_source_length, max_target_length), prints)
     survey.read(paths)
     findings = [*_judged(survey.findings(paths), allowed)]
     if prints is not None:
@@ -117,6 +118,7 @@ class _Survey:
 
     def __init__(
         self,
+        task: str,
         columns: Columns,
         on_bad_utf8: BadUtf8,
         max_line_bytes: int,
@@ -124,9 +126,10 @@ class _Survey:
         prints: Fingerprints | None,
     ) -> None:
         self.prints = prints
+        self.rules, self.idle = rules_of(task)
         self.columns, self.on_bad_utf8, self.max_line_bytes, self.limits = columns, on_bad_utf8, max_line_bytes, limits
         self.corpus, self.notes = Corpus(), Notes()
-        self.worst = [Worst() for _ in RULES]
+        self.worst = [Worst() for _ in self.rules]
         self.failures: dict[str, list[ReadError]] = {}  # by code, the first of each
         self.failed: Counter[str] = Counter()
         self.characters = [0, 0]
@@ -167,7 +170,7 @@ class _Survey:
             if len(self.symbols) > 1:
                 break
             self.symbols.update(target)
-        for rule, worst in zip(RULES, self.worst, strict=True):
+        for rule, worst in zip(self.rules, self.worst, strict=True):
             badness = rule.find(pairs)
             for row in np.flatnonzero(badness):
                 worst.add(float(badness[row]), file, numbers[row])
@@ -190,7 +193,8 @@ class _Survey:
             return
         rules = CORPUS_RULES if self.columns.source else TEXT_RULES
         drafts = [(draft, self._places(draft.worst)) for rule in rules for draft in rule(self.corpus)]
-        for rule, worst in zip(RULES, self.worst, strict=True):
+        drafts = [both for both in drafts if both[0].code not in self.idle]
+        for rule, worst in zip(self.rules, self.worst, strict=True):
             if worst.count:
                 severity = rule.grade(Tally(worst.count, len(self.corpus)))
                 drafts.append((Draft(rule.code, severity, worst.count, rule.text, rule.todo, ()), worst.places()))

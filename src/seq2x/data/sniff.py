@@ -38,6 +38,7 @@ def sniff(
     """
     if not paths:
         raise UsageError("files", "none given", "a TSV file, a JSONL file, or a source file and a target file")
+    task = "generate" if task == "tag" else task  # what labels tokens reads pairs, too
     asked = parse_columns(columns)
     if asked is not None:
         _require_sense(asked, task)

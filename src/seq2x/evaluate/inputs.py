@@ -125,10 +125,12 @@ def pairs(paths: Paths, how: Settings) -> Items:
 def items(predictor: Predictor, paths: Paths, data: Mapping[str, Any]) -> Items:
     """Every item of a test set: with a blank side, too, but no line that is blank on both. Raises `DataError`."""
     from seq2x.data import merge
+    from seq2x.data.pairing import require_fitting
 
     how = reading(predictor, data)
     found, notes = pairs(paths, how)
     notes += own_columns(predictor, data)
+    require_fitting(predictor.task.about.task, found)
     examples = [e for e in found if e.source.strip() or any(target.strip() for target in e.targets)]
     if not examples:
         found_text = f"{len(found):,} records read, all of them blank"

@@ -108,10 +108,11 @@ def judge(
 
 def fitting(predictor: Predictor, examples: Sequence[Example]) -> list[str]:
     """The metric that the run was chosen by, those that fit the pairs, then the cheap ones."""
-    from seq2x.metrics import fit
+    from seq2x.metrics import beside, fit
 
-    fits = fit([e.source for e in examples], [e.targets for e in examples]).metrics
-    return list(dict.fromkeys([predictor.task.about.metric, *fits, "exact_match", "chrf", "cer"]))
+    about = predictor.task.about
+    fits = fit([e.source for e in examples], [e.targets for e in examples], about.task).metrics
+    return list(dict.fromkeys([about.metric, *fits, *beside(about.task)]))
 
 
 def notes_of(metrics: Sequence[Metric]) -> list[str]:

@@ -11,10 +11,11 @@ from typing import Final, TypeAlias
 from seq2x.errors import UsageError, nearest
 from seq2x.types import Metric, Result
 
+from .accuracy import Accuracy
 from .base import TextMetric
 from .bleu import Bleu, TokenBleu
 from .bootstrap import Comparison, compared, evaluated, statistics
-from .choose import Fit, are_symbols, fit
+from .choose import Fit, are_symbols, beside, fit
 from .chrf import Chrf
 from .error_rates import CharacterErrors, PhonemeErrors, WordErrorRate
 from .exact_match import ExactMatch, WordErrors
@@ -30,6 +31,7 @@ __all__ = [
     "Metrics",
     "Perplexity",
     "are_symbols",
+    "beside",
     "chosen",
     "compared",
     "counts",
@@ -50,6 +52,7 @@ METRICS: Final[dict[str, type[TextMetric]]] = {
     "rouge2": Rouge2,
     "rougeL": RougeL,
     "exact_match": ExactMatch,
+    "accuracy": Accuracy,
     "cer": CharacterErrors,
     "wer": WordErrorRate,
     "per": PhonemeErrors,

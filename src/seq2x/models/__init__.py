@@ -8,9 +8,11 @@ from typing import Any, TypeAlias
 
 import torch
 
+from seq2x.errors import FolderError
 from seq2x.nn.copying import CopyingOutput, Pointer, PointerGenerator
+from seq2x.nn.crf import Crf
 from seq2x.nn.ctc import CtcOutput
-from seq2x.nn.embedding import Embedding
+from seq2x.nn.embedding import BagEmbedding, Embedding
 from seq2x.nn.initial import SMALL
 from seq2x.nn.inputs import shift
 from seq2x.nn.lengths import LengthOutput
@@ -21,12 +23,14 @@ from .convolutional_encoder import START, ConvolutionalEncoder
 from .coupled_decoder import CoupledDecoder
 from .ctc import Ctc
 from .encoder_decoder import DecoderModule, EncoderDecoder, EncoderModule
+from .hmm import Hmm, HmmShape
+from .labeller import Labeller
 from .mask_predict import MaskPredict
 from .ngram import Ngram, NgramShape
 from .no_encoder import NoEncoder
 from .recurrent_decoder import RecurrentDecoder
 from .recurrent_encoder import RecurrentEncoder
-from .shape import MAX_PARAMETERS, ModelShape, shape_of
+from .shape import MAX_PARAMETERS, ModelShape, Shape, shape_of
 from .sizes import parameters
 from .transformer_decoder import TransformerDecoder
 from .transformer_encoder import TransformerEncoder
@@ -35,11 +39,15 @@ __all__ = [
     "DECODERS",
     "ENCODERS",
     "MAX_PARAMETERS",
+    "SHAPES",
     "AnyModel",
     "Ctc",
     "DecoderModule",
     "EncoderDecoder",
     "EncoderModule",
+    "Hmm",
+    "HmmShape",
+    "Labeller",
     "MaskPredict",
     "ModelShape",
     "NeuralModel",
@@ -48,18 +56,16 @@ __all__ = [
     "NoEncoder",
     "Shape",
     "build",
+    "build_labeller",
     "expected_tensors",
     "parameters",
-    "read_shape",
     "rebuild",
+    "shape_from_json",
     "shape_of",
     "shift",
 ]
 
-Shape: TypeAlias = ModelShape | NgramShape
-"""Of a model that is trained, or of one that is counted."""
-
-ENCODERS: Mapping[str, Callable[[ModelShape, Embedding], EncoderModule]] = {
+ENCODERS: Mapping[str, Callable[[ModelShape, Embedding | BagEmbedding], EncoderModule]] = {
     "transformer": TransformerEncoder,
     "gru": RecurrentEncoder,
     "lstm": RecurrentEncoder,
@@ -81,6 +87,18 @@ NeuralModel: TypeAlias = EncoderDecoder | MaskPredict | Ctc
 AnyModel: TypeAlias = NeuralModel | Ngram
 """What `rebuild` makes: those, and models that are counted."""
 
+SHAPES: Mapping[str, type[HmmShape | NgramShape]] = {"hmm": HmmShape, "ngram": NgramShape}
+"""Shapes of models that are counted, by their kind; all others have a `ModelShape`."""
+
+
+def shape_from_json(mapping: Any, where: str) -> Shape:
+    """The shape that its `to_json` wrote. Raises `FolderError` for anything else."""
+    if not isinstance(mapping, Mapping):
+        raise FolderError(where, f"the model's shape is a {type(mapping).__name__}", "an object")
+    kind = mapping.get("kind")
+    found = SHAPES.get(kind) if isinstance(kind, str) else None
+    return found.from_json(mapping, where) if found else ModelShape.from_json(mapping, where)
+
 
 def build(shape: ModelShape) -> NeuralModel:
     """A model of this shape with fresh weights, drawn from torch's default generator.
@@ -90,8 +108,7 @@ def build(shape: ModelShape) -> NeuralModel:
     smaller throughout (`seq2x.nn.initial`), and so do convolutions, whose embeddings are not scaled: their attention
     compares plain dot products.
     """
-    width, root = shape.embedding_width, math.sqrt(shape.embedding_width)
-    scale, spread = {"transformer": (root, SMALL), "conv": (1.0, START * root)}.get(shape.kind, (root, 1.0))
+    width, (scale, spread) = shape.embedding_width, _sown(shape)
     source = Embedding(shape.source_size, width, scale, None, spread) if shape.source else None
     if source is not None and shape.decoder == "ctc":
         return _ctc(shape, ENCODERS[shape.kind](shape, source))
@@ -107,15 +124,9 @@ def build(shape: ModelShape) -> NeuralModel:
     return EncoderDecoder(encoder, made(shape, target), output)
 
 
-def rebuild(shape: Shape) -> AnyModel:
-    """A model of any shape, to be filled with what was stored."""
+def rebuild(shape: ModelShape | NgramShape) -> AnyModel:
+    """A model that writes, of any shape, to be filled with what was stored."""
     return Ngram(shape) if isinstance(shape, NgramShape) else build(shape)
-
-
-def read_shape(mapping: Any, where: str) -> Shape:
-    """The shape whose `to_json` is `mapping`. Raises `FolderError` for anything else."""
-    counted = isinstance(mapping, Mapping) and mapping.get("kind") == NgramShape.kind
-    return NgramShape.from_json(mapping, where) if counted else ModelShape.from_json(mapping, where)
 
 
 def _output(shape: ModelShape, target: Embedding) -> VocabularyOutput | CopyingOutput:
@@ -132,6 +143,21 @@ def _ctc(shape: ModelShape, encoder: EncoderModule) -> Ctc:
     """An encoder with a symbol or nothing at each frame."""
     output = CtcOutput(shape.memory_width, shape.width, shape.target_size, shape.ctc_upsample, shape.dropout)
     return Ctc(encoder, output)
+
+
+def build_labeller(shape: ModelShape) -> Labeller:
+    """A labeller of this shape with fresh weights, drawn from torch's default generator; see `build`."""
+    scale, spread = _sown(shape)
+    tokens = BagEmbedding(Embedding(shape.source_size, shape.embedding_width, scale, None, spread))
+    output = VocabularyOutput(shape.memory_width, shape.target_size)
+    crf = Crf(shape.target_size) if shape.head == "crf" else None
+    return Labeller(ENCODERS[shape.kind](shape, tokens), output, shape.dropout, crf)
+
+
+def _sown(shape: ModelShape) -> tuple[float, float]:
+    """What embeddings are multiplied by, and how far they spread at first; see `build`."""
+    root = math.sqrt(shape.embedding_width)
+    return {"transformer": (root, SMALL), "conv": (1.0, START * root)}.get(shape.kind, (root, 1.0))
 
 
 def expected_tensors(shape: ModelShape) -> dict[str, tuple[int, ...]]:

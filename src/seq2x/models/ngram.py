@@ -18,7 +18,7 @@ that those with one context are neighbours, and one of them is found by bisectio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
@@ -167,6 +167,16 @@ class Ngram(nn.Module):
                 raise FolderError(
                     where, f"the n-grams of order {order} are in no order", "", "copy the run folder anew"
                 )
+
+    def fit(
+        self,
+        number: int,
+        pairs: Callable[[], Iterable[Batch]],
+        unlabelled: Callable[[], Iterable[Batch]] | None = None,
+    ) -> None:
+        """The one pass there is (see `seq2x.training.counted`). It was made when the model was: what is counted decides
+        its shape, see `count`.
+        """
 
     # ------------------------------------------------------------------ the model protocol
 

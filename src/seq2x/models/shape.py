@@ -10,14 +10,14 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from seq2x.errors import FolderError, UsageError
 from seq2x.settings import AT_ONCE, Settings
 
 from .sizes import parameters
 
-__all__ = ["LOSING", "MAX_PARAMETERS", "ModelShape", "shape_of"]
+__all__ = ["LOSING", "MAX_PARAMETERS", "ModelShape", "Shape", "shape_of"]
 
 MAX_PARAMETERS = 4_000_000_000
 """No larger model is built: 16 GB of fp32 weights."""
@@ -27,6 +27,7 @@ JSON: TypeAlias = str | int | float | bool
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "kind": ("transformer", "gru", "lstm", "rnn", "conv"),
     "decoder": ("standard", "coupled", "mask_predict", "ctc"),
+    "head": ("decoder", "softmax", "crf"),
     "norm": ("layer", "rms", "batch"),
     "norm_position": ("pre", "post"),
     "positions": ("sinusoidal", "learned", "rotary"),
@@ -78,15 +79,54 @@ _LATER: Mapping[str, JSON] = {
     "kernel_width": 3,
     "copy": "none",
     "ctc_upsample": 1,
+    "head": "decoder",
 }
 """What the first runs do not name, and what it was then."""
+
+
+class Shape(Protocol):
+    """What the shape of any model has, also of one that is counted: see `ModelShape`."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def source_size(self) -> int: ...
+
+    @property
+    def target_size(self) -> int: ...
+
+    @property
+    def max_source_length(self) -> int: ...
+
+    @property
+    def source(self) -> bool: ...
+
+    @property
+    def attends(self) -> bool: ...
+
+    @property
+    def decoder(self) -> str: ...
+
+    @property
+    def copy(self) -> str: ...
+
+    @property
+    def layers(self) -> int:
+        """How many layers there are: none of them is without a tensor."""
+        ...
+
+    def to_json(self) -> Mapping[str, Any]:
+        """Plain values by name; one of them is `kind`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelShape:
     """Everything the builders of `seq2x.models` need; see `seq2x.settings` for the meaning of each name.
 
-    `kind` is the setting `model` without its "auto". `max_source_length` and `max_target_length` count symbols
+    `kind` is the setting `model` without its "auto". `head`: what stands on the encoder, a decoder or for each source
+    position a softmax over labels, or a chain of them (CRF). `max_source_length` and `max_target_length` count symbols
     without `</s>`; only learned positions are bound by them. Values that a kind does not use are kept all the same,
     so that two shapes are equal exactly if the same settings made them.
 
@@ -130,6 +170,7 @@ class ModelShape:
     ctc_upsample: int = 1
     kernel_width: int = 3
     copy: Literal["none", "generator", "pointer"] = "none"
+    head: Literal["decoder", "softmax", "crf"] = "decoder"
     max_source_length: int = 512
     max_target_length: int = 512
 
@@ -137,7 +178,7 @@ class ModelShape:
     def attends(self) -> bool:
         """Whether the decoder has attention over its source."""
         found = self.kind in ("transformer", "conv") or self.copy == "pointer" or self.context == "attention"
-        return found and self.source and self.decoder != "ctc"
+        return found and self.source and self.decoder != "ctc" and self.head == "decoder"
 
     @property
     def memory_width(self) -> int:
@@ -149,7 +190,12 @@ class ModelShape:
     @property
     def layers(self) -> int:
         """How many layers the encoder and the decoder have together."""
-        return self.encoder_layers * self.source + self.decoder_layers * (self.decoder != "ctc")
+        return self.encoder_layers * self.source + self.decoder_layers * self.decodes
+
+    @property
+    def decodes(self) -> bool:
+        """Whether there is a decoder, and not only what stands on an encoder."""
+        return self.head == "decoder" and self.decoder != "ctc"
 
     def context_uses(self) -> frozenset[str]:
         """Where a recurrent decoder takes its context: some of "state", "first", "every"; nowhere without a source."""
@@ -228,7 +274,7 @@ def _problems(shape: ModelShape) -> Iterator[_Problem]:
 def _conflicts(shape: ModelShape) -> Iterator[_Problem]:
     """Values that are fine alone but not together."""
     asks = shape.kind in ("gru", "lstm", "rnn") and shape.context == "attention"
-    if asks and shape.source and shape.decoder != "ctc":
+    if asks and shape.source and shape.decodes:
         yield from _conflicts_of_attention(shape)
     if shape.kind == "transformer":
         if shape.width % shape.heads:
@@ -252,6 +298,11 @@ def _conflicts(shape: ModelShape) -> Iterator[_Problem]:
         found = f'"generator" with context "{shape.context}", which has no attention to copy by'
         yield _Problem("copy", found, "context = attention, or copy = pointer")
     yield from _conflicts_without_source(shape) if not shape.source else ()
+    if shape.head != "decoder":
+        usual = {"source": True, "decoder": "standard", "copy": "none", "tied": "none"}
+        for name in (name for name, value in usual.items() if getattr(shape, name) != value):
+            found = f"{getattr(shape, name)} with head {shape.head}"
+            yield _Problem(name, found, f"{usual[name]}: labels of tokens stand on an encoder, and are not written")
     if shape.tied == "all" and shape.source_size != shape.target_size:
         yield _Problem(
             "tied", f'"all" with {shape.source_size} source and {shape.target_size} target symbols', "one vocabulary"
@@ -309,10 +360,11 @@ def shape_of(settings: Settings, source_size: int, target_size: int, joint: bool
     from the data.) Raises `UsageError` naming the setting and the rule it breaks.
     """
     width = settings.width or 256
-    assert settings.model != "ngram"  # counted: its shape is what is found, see `seq2x.models.ngram`
+    assert settings.model != "ngram" and settings.model != "hmm"  # counted: their shapes are others
     kind = "transformer" if settings.model == "auto" else settings.model
     embedding_width = settings.embedding_width or width
-    if settings.tied == "all" and not joint:
+    head = _head(settings)
+    if settings.tied == "all" and not joint and head == "decoder":
         raise UsageError("tied", '"all" with two vocabularies', todo="set joint_vocab = true, or tied = target")
     tied = settings.tied
     source = settings.task != "lm"
@@ -321,6 +373,8 @@ def shape_of(settings: Settings, source_size: int, target_size: int, joint: bool
             tied = "none"
         else:
             tied = "all" if joint and source else "target"
+    if head != "decoder":
+        tied = "none"  # a token is no label
     layers = settings.layers or 3
     above = 1 if settings.decoder == "coupled" else layers
     shape = ModelShape(
@@ -360,9 +414,16 @@ def shape_of(settings: Settings, source_size: int, target_size: int, joint: bool
         kernel_width=settings.kernel_width,
         copy=settings.copy,
         ctc_upsample=settings.ctc_upsample,
+        head=head,
         max_source_length=settings.max_source_length,
         max_target_length=settings.max_target_length,
     )
     for problem in _problems(shape):
         raise UsageError(problem.name, problem.found, problem.expected)
     return shape
+
+
+def _head(settings: Settings) -> Literal["decoder", "softmax", "crf"]:
+    if settings.task != "tag":
+        return "decoder"
+    return "crf" if settings.crf else "softmax"

@@ -21,6 +21,11 @@ def parameters(shape: ModelShape) -> int:
     bodies = {"transformer": _transformer_parameters, "conv": _convolutional_parameters}
     encoder, decoder = bodies.get(shape.kind, _recurrent_parameters)(shape)
     encoder = encoder if shape.source else 0
+    if shape.head != "decoder":
+        labels = shape.target_size
+        return (
+            embeddings + encoder + labels * (shape.memory_width + 1) + (labels * labels if shape.head == "crf" else 0)
+        )
     if shape.decoder == "ctc":
         split = shape.ctc_upsample * shape.width * (shape.memory_width + 1)
         return embeddings + encoder + split + (shape.target_size - len(SPECIALS) + 1) * (shape.width + 1)

@@ -9,11 +9,12 @@ from seq2x.settings.check import canonical, differences, parse_flag, resolve
 from seq2x.settings.idle import without_effect
 from seq2x.settings.recipes import Recipe, dump_toml, read_recipe
 from seq2x.settings.rules import broken_rule, is_clean
-from seq2x.settings.table import ALLOWABLE, AT_ONCE, Allowable, Settings, several
+from seq2x.settings.table import ALLOWABLE, AT_ONCE, COUNTED, Allowable, Settings, several, tags
 
 __all__ = [
     "ALLOWABLE",
     "AT_ONCE",
+    "COUNTED",
     "Allowable",
     "Recipe",
     "Settings",
@@ -26,5 +27,6 @@ __all__ = [
     "read_recipe",
     "resolve",
     "several",
+    "tags",
     "without_effect",
 ]

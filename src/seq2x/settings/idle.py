@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Mapping
 
-from seq2x.settings.table import Settings
+from seq2x.settings.table import COUNTED, Settings, tags
 
 __all__ = ["without_effect"]
 
@@ -79,14 +79,37 @@ _IDLE_WITH: Mapping[str, tuple[str, ...]] = {
     ),
 }
 """What each way to write outputs does not know of."""
+_WRITING = (
+    "source_units",
+    "target_units",
+    "units",
+    "joint_vocab",
+    "unknown",
+    "subword_dropout",
+    "tied",
+    "decoder_layers",
+    "context",
+    "context_use",
+    "context_join",
+    "output_from",
+    *_OF_ATTENTION,
+    "valid_beam_size",
+    "beam_size",
+    *_AT_ONCE,
+    "diversity_groups",
+    "min_length",
+    "max_length",
+    "no_repeat_ngram_size",
+)
+"""What a tagger does not know of."""
 
 
 def without_effect(settings: Settings, given: Collection[str]) -> list[str]:
     """One sentence for each name in `given` that changes nothing beside the others."""
     found = {}
-    if settings.model == "ngram":
-        found = dict.fromkeys(_trained(), 'model = "ngram"; it is counted')
-    elif settings.model != "auto":
+    if settings.model in COUNTED:
+        found = dict.fromkeys(_trained(), f'model = "{settings.model}"; it is counted')
+    if settings.model not in ("auto", "ngram"):
         found["order"] = f'model = "{settings.model}"; it is for model = ngram'
     recurrent = settings.model in ("gru", "lstm", "rnn")
     for name in _IDLE.get(settings.model, ()):
@@ -100,6 +123,7 @@ def without_effect(settings: Settings, given: Collection[str]) -> list[str]:
         found["context_join"] = 'output_from = "state"; without attention the output then does not see C'
     found |= _idle_path(settings) | _idle_decoder(settings)
     found |= _idle_text(settings) | _idle_training(settings) | _idle_search(settings)
+    found |= _idle_tagging(settings) if tags(settings) else _idle_hmm('task = "generate"; it is for an HMM, which tags')
     if settings.task == "lm":
         found |= dict.fromkeys(_OF_SOURCE, 'task = "lm"; there is no source')
     return [f"{name} has no effect with {found[name]}" for name in sorted(given) if name in found]
@@ -108,8 +132,22 @@ def without_effect(settings: Settings, given: Collection[str]) -> list[str]:
 def _trained() -> list[str]:
     """Every setting of models that are trained."""
     rooms = {field.name: field.metadata["room"] for field in dataclasses.fields(Settings)}
-    kept = ("model", "order", "seed", "seeds", "valid_metric", "valid_beam_size")
+    kept = ("model", "order", "hmm_order", "em_steps", "seed", "seeds", "valid_metric", "valid_beam_size")
     return [name for name, room in rooms.items() if room in ("model", "training") and name not in kept]
+
+
+def _idle_tagging(s: Settings) -> dict[str, str]:
+    """What belongs to outputs that are written."""
+    found = dict.fromkeys(_WRITING, 'task = "tag"; every token gets a label')
+    if s.model == "hmm":
+        return found | ({} if s.unlabelled else {"em_steps": "no unlabelled sources"})
+    if s.crf:
+        found["label_smoothing"] = "crf = true; it is whole sequences that are scored"
+    return found | _idle_hmm(f'model = "{s.model}"; it is for an HMM')
+
+
+def _idle_hmm(why: str) -> dict[str, str]:
+    return dict.fromkeys(("hmm_order", "em_steps", "unlabelled"), why)
 
 
 def _idle_decoder(s: Settings) -> dict[str, str]:

@@ -7,7 +7,7 @@ import unicodedata
 from typing import Any
 
 from seq2x.settings.habits import habit
-from seq2x.settings.table import AT_ONCE, Settings
+from seq2x.settings.table import AT_ONCE, Settings, tags
 
 __all__ = ["LONGEST", "broken_rule", "is_clean"]
 
@@ -47,7 +47,37 @@ def _task_rule(s: Settings) -> str:
         return 'model = "ngram" is a language model, without a source: one text a line, task = "lm"'
     if s.task == "generate" and s.vocab_from:
         return 'vocab_from is for a language model, task = "lm"; training on from a run with its vocabularies is --from'
-    return _language_rule(s) if s.task == "lm" else ""
+    if s.task in ("generate", "lm") and (s.crf or s.model == "hmm"):
+        named = "crf = true" if s.crf else 'model = "hmm"'
+        return f'{named} and task = "{s.task}"; it labels tokens: task = "tag"'
+    if s.unlabelled == "-":
+        return 'unlabelled = "-"; it is read in every pass: save it to a file first'
+    return _language_rule(s) if s.task == "lm" else _tagging_rule(s) if tags(s) else ""
+
+
+def _tagging_rule(s: Settings) -> str:
+    """What does not go together with a label for each token."""
+    if s.model == "ngram":
+        return 'model = "ngram" and task = "tag"; it is a language model: model = "hmm" is counted, and tags'
+    if s.model == "hmm" and s.crf:
+        return 'model = "hmm" and crf = true; an HMM counts its own transitions: crf = false, or model = "lstm"'
+    if s.sample:
+        return 'sample = true and task = "tag"; labels are not drawn, the best are found exactly (n_best: several)'
+    if s.mbr is not None:
+        return f'mbr = "{s.mbr}" and task = "tag"; the best labels are found exactly: mbr = none'
+    for name, usual, why in (
+        ("decoder", "standard", "labels stand on an encoder, and are not written"),
+        ("copy", "none", "a token is no label"),
+        ("direction", "left_to_right", "labels are not written from an end"),
+        ("objective", "likelihood", "labels are not drawn, to be rewarded"),
+        ("scheduled_sampling", "none", "no label is read before the next"),
+        ("sampled_softmax", 0, "labels are few"),
+        ("alignment_loss", 0.0, "each label belongs to its own token"),
+        ("vocab_from", None, "that is for a language model"),
+    ):
+        if (found := getattr(s, name)) != usual:
+            return f'{name} = {_shown(found)} and task = "tag"; {why}: {name} = {_shown(usual)}'
+    return ""
 
 
 def _language_rule(s: Settings) -> str:
@@ -176,6 +206,8 @@ def _ctc_rule(s: Settings) -> str:
 
 def _shown(value: Any) -> str:
     """A value as one writes it in a recipe."""
+    if value is None:
+        return "none"
     return f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else f"{value:g}"
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from annotated_types import Ge, Gt, Le, Lt
 
-__all__ = ["ALLOWABLE", "AT_ONCE", "Allowable", "Settings", "several"]
+__all__ = ["ALLOWABLE", "AT_ONCE", "COUNTED", "Allowable", "Settings", "several", "tags"]
 
 _Count = Annotated[int, Ge(1), Le(2**31)]
 _Zero = Annotated[int, Ge(0), Le(2**31)]
@@ -27,12 +27,14 @@ ALLOWABLE: tuple[Allowable, ...] = get_args(Allowable)
 
 Metric = Literal[
     "bleu", "bleu_tokens", "chrf", "ter", "rouge1", "rouge2", "rougeL",
-    "exact_match", "cer", "wer", "per", "word_errors",
+    "exact_match", "accuracy", "cer", "wer", "per", "word_errors",
 ]  # fmt: skip
 """The rows of `seq2x.metrics.METRICS`."""
 
 AT_ONCE = ("mask_predict", "ctc")
 """Values of `decoder` with which no output is written symbol by symbol."""
+COUNTED = ("ngram", "hmm")
+"""Values of `model` that are counted: no gradients, and no updates."""
 
 _T = TypeVar("_T", bound=str)
 
@@ -55,8 +57,11 @@ class Settings:
     """All settings of a run. Every field is immutable; `dataclasses.replace` makes a changed copy."""
 
     # --- data
-    task: Literal["auto", "generate", "lm"] = _setting(
-        "auto", "data", "what to build: from a source a text, or lm, a language model; auto: from what the columns hold"
+    task: Literal["auto", "generate", "lm", "tag"] = _setting(
+        "auto",
+        "data",
+        "generate writes outputs, tag labels each token, lm is a language model; auto: from what the columns hold, and "
+        "tag where a setting is for taggers alone",
     )
     format: Literal["auto", "tsv", "lines", "jsonl"] = _setting("auto", "data", "how to read the files")
     columns: str = _setting(
@@ -74,6 +79,9 @@ class Settings:
         "data",
         "a file to validate on, or its two sides (give it twice); none: split off from the training file",
         several=True,
+    )
+    unlabelled: str | None = _setting(
+        None, "data", "sources alone, one a line: an HMM is improved on them by EM (Baum-Welch)"
     )
     valid_size: _Count | None = _setting(None, "data", "how many examples to split off")
     allow: Allowable | tuple[Allowable, ...] | None = _setting(
@@ -111,10 +119,14 @@ class Settings:
 
     # --- model
     preset: Literal["auto", "tiny", "small", "base", "big"] = _setting("auto", "model", "a set of sizes")
-    model: Literal["auto", "transformer", "gru", "lstm", "rnn", "conv", "ngram"] = _setting(
-        "auto", "model", "the kind of encoder and decoder; ngram: a language model that is counted"
+    model: Literal["auto", "transformer", "gru", "lstm", "rnn", "conv", "ngram", "hmm"] = _setting(
+        "auto",
+        "model",
+        "the kind of encoder and decoder; counted: ngram, a language model, and hmm, a hidden Markov model that tags",
     )
     order: Annotated[int, Ge(1), Le(10)] = _setting(5, "model", "symbols of the longest n-grams; model = ngram only")
+    crf: bool = _setting(False, "model", "a tagger scores whole sequences of labels, by a linear-chain CRF")
+    hmm_order: Annotated[int, Ge(1), Le(2)] = _setting(1, "model", "labels before it that a label of an HMM depends on")
     layers: _Count | None = _setting(None, "model", "layers of the encoder and of the decoder")
     encoder_layers: _Count | None = _setting(None, "model", "layers of the encoder alone")
     decoder_layers: _Count | None = _setting(None, "model", "layers of the decoder alone")
@@ -259,6 +271,7 @@ class Settings:
     likelihood_weight: Annotated[float, Ge(0.0), Le(1e6)] = _setting(
         0.0, "training", "weight of the likelihood beside the reward (Wu et al. 2016: 0.017)"
     )
+    em_steps: Annotated[int, Ge(1), Le(1000)] = _setting(5, "training", "passes of EM over the unlabelled sources")
     loss_per: Literal["token", "sequence"] = _setting("token", "training", "what the loss is averaged over")
     precision: Literal["auto", "fp32", "bf16"] = _setting("auto", "training", "of matrix work in training")
     average_last: _Count = _setting(1, "training", "best/ is the average of this many last validated weights")
@@ -381,3 +394,9 @@ class Settings:
     invariant: bool = _setting(
         False, "machine", "the same bits whatever stands beside a sentence in its batch", harmless=True
     )
+
+
+def tags(settings: Settings) -> bool:
+    """Whether a label is given to each token: as told, or because a setting is for taggers alone."""
+    alone = settings.crf or settings.model == "hmm"
+    return settings.task == "tag" or (settings.task == "auto" and alone)

@@ -11,7 +11,7 @@ from seq2x.errors import UsageError
 from seq2x.models import ModelShape, Shape
 
 if TYPE_CHECKING:
-    from seq2x.tasks.generate import Generate
+    from seq2x.tasks.task import Task
 
 __all__ = ["Links", "links", "pharaoh", "require_attention"]
 
@@ -43,12 +43,12 @@ def pharaoh(found: Links) -> str:
 
 def _why_not(shape: Shape) -> str:
     """Why a model of this shape has no attention."""
-    if not isinstance(shape, ModelShape) or not shape.source:
-        return "a language model"
+    if not isinstance(shape, ModelShape) or shape.head != "decoder" or not shape.source:
+        return "a language model" if not shape.source else "it labels tokens"
     return 'decoder = "ctc"' if shape.decoder == "ctc" else f'context = "{shape.context}"'
 
 
-def require_attention(members: Sequence[Generate]) -> None:
+def require_attention(members: Sequence[Task]) -> None:
     """Raises `UsageError` unless `members`, deciding together, have attention over the same symbols of a source."""
     for member in members:
         shape = member.about.shape

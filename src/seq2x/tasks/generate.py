@@ -4,13 +4,12 @@
 
 A language model is the same without a source: what goes in is how the text begins that comes out.
 
-All that is stored with a run for use stands here too, so that `best/` is complete in itself.
+How it is stored is what all tasks share: see `seq2x.tasks.task`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
 import numpy as np
@@ -18,38 +17,39 @@ import torch
 
 from seq2x.codecs.copying import Copies
 from seq2x.codecs.text import TextCodec
+from seq2x.data.store import Store
 from seq2x.engine import Chosen
-from seq2x.errors import DataError, FolderError, Seq2xError, UsageError
-from seq2x.models import AnyModel, Ngram, rebuild
+from seq2x.errors import DataError, Seq2xError, UsageError
+from seq2x.models import AnyModel, ModelShape, Ngram, NgramShape, Shape, rebuild, shape_of
 from seq2x.saved import Saved
 from seq2x.settings import AT_ONCE, Settings
-from seq2x.tasks.about import MODEL_FILE, TASK_FILE, About
+from seq2x.tasks.about import About
 from seq2x.tasks.alignments import Links, links, require_attention
 from seq2x.tasks.constraining import FREE, Constraint, Demands, GuideMaker, constraint, phrase_symbols
 from seq2x.tasks.decoding import Request, decode
 from seq2x.tasks.helping import Helper, require_fusible
+from seq2x.tasks.learning import learned, objective
 from seq2x.tasks.reading import Source, padded, read
 from seq2x.tasks.risk import draws
 from seq2x.tasks.scoring import Given, TargetScore, most_symbols, require_scorable, score_batch, unscorable
-from seq2x.tasks.weights import fill, own_tensors, pack, verify
-from seq2x.tasks.wishes import forbidden_symbols, prefix_symbols
+from seq2x.tasks.task import WEIGHTS_FILE, Codecs, Task, evaluating
+from seq2x.tasks.wishes import prefix_symbols
 from seq2x.tasks.workers import halving, in_order
-from seq2x.types import EOS, NOTHING, Padded, Prediction, Want
+from seq2x.types import EOS, NOTHING, Example, Objective, Padded, Prediction, Want
 
 __all__ = ["Generate", "TargetScore"]
 
-WEIGHTS_FILE = "weights.safetensors"
-SOURCE_FILE = "source.json"
-TARGET_FILE = "target.json"
 
-
-class Generate:
+class Generate(Task):
     """One trained (or training) model with all it needs to turn raw texts into raw texts.
 
     `team`: further models over the same target symbols; together they decode as an ensemble (the mean of their
     probabilities at every step), alone they do not know of each other. `lm`: a language model that has a say in what
     they predict, by `lm_weight` and as `lm_use` has it.
     """
+
+    NAME = "generate"
+    model: AnyModel
 
     def __init__(
         self,
@@ -60,30 +60,29 @@ class Generate:
         team: Sequence[Generate] = (),
         lm: Generate | None = None,
     ) -> None:
-        self.source_codec, self.target_codec = source_codec, target_codec
-        self.model, self.about, self.team, self.lm = model, about, tuple(team), lm
+        super().__init__(source_codec, target_codec, model, about, team)
+        self.lm = lm
         self.engine = Chosen(model)  # what decodes with the model's weights: `engine(backend)`
         self.copies = None if about.shape.copy == "none" else Copies(source_codec, target_codec)
 
     @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(chain(self.model.parameters(), self.model.buffers())).device
+    def size(self) -> ModelShape | NgramShape:
+        """The model's shape."""
+        shape = self.about.shape
+        assert isinstance(shape, ModelShape | NgramShape)  # see `holds`: told to mypy
+        return shape
 
-    def with_team(self, others: Sequence[Generate], lm: Generate | None = None) -> Generate:
-        """This model and `others` as an ensemble, and a language model beside them. Raises `UsageError` where one of
-        them writes all symbols at once, and there are others.
-        """
+    def with_team(self, others: Sequence[Generate]) -> Generate:
+        """This model and `others` as an ensemble. Raises `UsageError` where one of them writes all symbols at once."""
         kinds = [member.about.shape.decoder for member in (self, *others)]
         if others and (kind := next((kind for kind in kinds if kind in AT_ONCE), "")):
             found = f'a run with decoder = "{kind}", which writes all symbols at once'
             raise UsageError("ensemble", found, "runs that decide on one symbol after another", "leave it out")
-        return Generate(self.source_codec, self.target_codec, self.model, self.about, others, lm)
+        return Generate(self.source_codec, self.target_codec, self.model, self.about, others, self.lm)
 
-    @property
-    def members(self) -> tuple[Generate, ...]:
-        """This model and its team."""
-        return (self, *self.team)
+    def helped(self, lm: Generate) -> Generate:
+        """The same with a language model beside it."""
+        return Generate(self.source_codec, self.target_codec, self.model, self.about, self.team, lm)
 
     # -------------------------------------------------------------- use
 
@@ -133,7 +132,7 @@ class Generate:
         def work(part: Sequence[Request]) -> list[Prediction]:
             return halving(lambda some: decode(self.members, engines, some, settings, want, demands, helper), part)
 
-        with _evaluating(self.members if self.lm is None else (*self.members, self.lm)):
+        with evaluating(self.members if self.lm is None else (*self.members, self.lm)):
             engines = [member.engine(settings.backend) for member in self.members]
             found = in_order(work, parts, self.device, settings.invariant)
         for request, result in zip(requests, chain.from_iterable(found), strict=True):
@@ -165,7 +164,7 @@ class Generate:
         def work(part: Sequence[Given]) -> list[TargetScore]:
             return halving(lambda some: score_batch(self.members, some), part)
 
-        with _evaluating(self.members):
+        with evaluating(self.members):
             found = in_order(work, parts, self.device)
         for item, result in zip(items, chain.from_iterable(found), strict=True):
             results[item.row] = result
@@ -177,13 +176,8 @@ class Generate:
         return unscorable(self.members, Given(0, seen, [*self._written(seen, target), EOS])) is None
 
     def symbols(self, source: str, target: str) -> tuple[list[int], int]:
-        """(the symbols of `target` as an output for `source`; how many symbols such outputs have to choose from)."""
         seen = read(self.members, source)
         return self._written(seen, target), self.target_codec.size + len(seen.extra)
-
-    def forbid(self, tokens: Iterable[str]) -> tuple[int, ...]:
-        """The symbols that `tokens` name, for `predict`; `UsageError` for one that names none."""
-        return forbidden_symbols(self.target_codec, tokens)
 
     def constrain(
         self, pattern: str | None = None, allow: Iterable[str] | None = None, guide: GuideMaker | None = None
@@ -226,15 +220,13 @@ class Generate:
         return [f"{name} = {getattr(settings, name):,}: {end}" for name, least in wanted.items() if least > most]
 
     def unused(self, given: Iterable[str]) -> list[str]:
-        """One sentence for each setting in `given` that is for a language model, where there is none."""
-        names = () if self.lm is not None else ("lm_use", "lm_weight")
-        return [f"{name} has no effect without --lm" for name in names if name in given]
+        return super().unused(given) if self.lm is None else []
 
-    def copies_otherwise(self, other: Generate) -> str:
+    def copies_otherwise(self, other: Task) -> str:
         """Why `other` cannot decide together with this model, though its target symbols are the same: what both copy
         must have the same numbers. Empty if it can.
         """
-        if self.copies is None and other.copies is None:
+        if not isinstance(other, Generate) or (self.copies is None and other.copies is None):
             return ""
         if self.copies is None or other.copies is None:
             mine, its = self.about.shape.copy, other.about.shape.copy
@@ -245,47 +237,42 @@ class Generate:
             return "another max_source_length than the first run's, which copies"
         return ""
 
-    # -------------------------------------------------------------- storage
+    # -------------------------------------------------------------- training
 
-    def to_files(self, weights: Mapping[str, torch.Tensor] | None = None) -> dict[str, bytes]:
-        """Everything a reader needs, by file name; `weights` (an average, say) instead of the model's own."""
-        own = own_tensors(self.model)
-        chosen = own if weights is None else {name: weights[name] for name in own}
-        return self.about.to_files() | {
-            WEIGHTS_FILE: pack(chosen),
-            SOURCE_FILE: self.source_codec.to_bytes(),
-            TARGET_FILE: self.target_codec.to_bytes(),
-        }
+    @classmethod
+    def learn(cls, examples: Callable[[], Iterator[Example]], settings: Settings) -> Codecs:
+        return learned(examples, settings)
+
+    @classmethod
+    def shape(cls, settings: Settings, sources: int, targets: int, joint: bool) -> ModelShape:
+        return shape_of(settings, sources, targets, joint)
+
+    @classmethod
+    def holds(cls, shape: Shape) -> bool:
+        return isinstance(shape, NgramShape) or (isinstance(shape, ModelShape) and shape.head == "decoder")
+
+    @classmethod
+    def build(cls, shape: ModelShape | NgramShape) -> AnyModel:
+        return rebuild(shape)
+
+    def objective(self, settings: Settings, store: Store, say: Callable[[str], None]) -> Objective:
+        return objective(settings, self.target_codec, store, say)
+
+    @classmethod
+    def passes(cls, settings: Settings) -> int:
+        """N-grams are counted in one."""
+        return 1 if settings.model == "ngram" else 0
+
+    # -------------------------------------------------------------- storage
 
     @classmethod
     def from_saved(cls, saved: Saved, device: str | torch.device = "cpu") -> Generate:
-        """The task that `to_files` stored, on `device`, ready to predict.
-
-        Codecs, sizes, names, shapes and values are checked before a weight is used; `FolderError` otherwise.
-        """
-        where = str(saved.path)
-        about = About.from_files(saved.read(MODEL_FILE), saved.read(TASK_FILE), where)
-        source = TextCodec.from_bytes(saved.read(SOURCE_FILE), saved.where(SOURCE_FILE))
-        target = TextCodec.from_bytes(saved.read(TARGET_FILE), saved.where(TARGET_FILE))
-        for side, codec, size in (
-            ("source", source, about.shape.source_size),
-            ("target", target, about.shape.target_size),
-        ):
-            if codec.size != size:
-                raise FolderError(where, f"the {side} codec has {codec.size} symbols", f"{size}, as {MODEL_FILE} says")
-        arrays = saved.tensors(WEIGHTS_FILE)
-        layers = about.shape.layers
-        if layers > len(arrays):  # said at once: building thousands of layers takes a while even without memory
-            raise FolderError(saved.where(WEIGHTS_FILE), f"{len(arrays)} tensors for {layers} layers", "more")
-        with torch.device("meta"):  # shapes without memory: what a damaged file claims is not allocated
-            model = rebuild(about.shape)
-        verify(arrays, model, saved.where(WEIGHTS_FILE))
-        fill(model, arrays)
-        if isinstance(model, Ngram):
-            model.check(saved.where(WEIGHTS_FILE))
-            device = "cpu"  # it computes in numpy
-        model.to(device).eval().requires_grad_(False)
-        return cls(source, about.written_by(target), model, about)
+        """See `Task.from_saved`. N-grams stay on the processor: they are looked up by numpy."""
+        task = super().from_saved(saved, device)
+        if isinstance(task.model, Ngram):
+            task.model.check(saved.where(WEIGHTS_FILE))
+            task.model.to("cpu")
+        return task
 
     # -------------------------------------------------------------- within
 
@@ -346,17 +333,3 @@ def _beginning(text: str, prefix: str, row: int) -> str:
         todo = "leave the prefix out, or the line blank"
         raise UsageError(f"input {row + 1:,}", "a text and a prefix", "one of them", todo, row)
     return text or prefix
-
-
-@contextmanager
-def _evaluating(members: Sequence[Generate]) -> Iterator[None]:
-    """No dropout and no gradients inside; each model goes back to what it was doing."""
-    training = [member.model.training for member in members]
-    for member in members:
-        member.model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for member, mode in zip(members, training, strict=True):
-            member.model.train(mode)

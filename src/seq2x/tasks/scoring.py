@@ -23,8 +23,8 @@ __all__ = ["Given", "TargetScore", "most_symbols", "require_scorable", "score_ba
 @dataclass(frozen=True, slots=True)
 class TargetScore:
     """log p of one given output: `log_p` is the sum of `token_log_p`, whose last entry is that of `</s>` unless the
-    output was cut by a limit. `truncated`: the source was longer than the model (of an ensemble: one of them) reads,
-    and its end was not seen.
+    output was cut by a limit, or is a tagger's. `truncated`: the source was longer than the model (of an ensemble: one
+    of them) reads, and its end was not seen.
     """
 
     log_p: float
@@ -52,10 +52,9 @@ def most_symbols(members: Iterable[Generate]) -> int | None:
     end somewhere.
     """
     bounds = [
-        member.about.shape.max_target_length + 1
+        member.size.max_target_length + 1
         for member in members
-        if (shape := member.about.shape).decoder == "mask_predict"
-        or (shape.positions == "learned" and shape.decoder != "ctc")
+        if (shape := member.size).decoder == "mask_predict" or (shape.positions == "learned" and shape.decoder != "ctc")
     ]
     return min(bounds, default=None)
 
@@ -72,7 +71,7 @@ def unscorable(members: Sequence[Generate], item: Given) -> DataError | None:
     symbol that a pointer does not find in the source, does not fit into the source (ctc), or has no end (mask_predict,
     which says how long it is).
     """
-    shape, target = members[0].about.shape, item.target
+    shape, target = members[0].size, item.target
     place, ended = f"pair {item.row + 1:,}", target[-1:] == [EOS]
     if missing := _not_held(members, item):
         shown = members[0].target_codec.tokens([min(missing)], item.source.extra)[0]

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from seq2x.codecs.text import TextCodec
 from seq2x.errors import UsageError
-from seq2x.models import AnyModel, build
 from seq2x.models.shape import ModelShape
 from seq2x.settings import Settings
-from seq2x.tasks import Generate
+from seq2x.tasks import Task
 
 __all__ = ["Parent", "inherit", "with_codec"]
 
@@ -25,19 +26,18 @@ _FREE = ("dropout", "attention_dropout")  # of the shape, what may change: no we
 class Parent:
     """The run that is gone on from."""
 
-    task: Generate
+    task: Task
     run: Path
 
     def shape(self, settings: Settings) -> ModelShape:
         """The parent's shape with the new dropout."""
-        old = self.task.about.shape
-        assert isinstance(old, ModelShape)  # see `prepare`: a counted model is no parent
+        old = _shape(self)
         dropout = old.dropout if settings.dropout is None else settings.dropout
         return replace(old, dropout=dropout, attention_dropout=settings.attention_dropout)
 
-    def model(self, shape: ModelShape) -> AnyModel:
+    def model(self, shape: ModelShape) -> nn.Module:
         """A model of `shape` with the parent's weights."""
-        model = build(shape)
+        model = self.task.build(shape)
         model.load_state_dict(self.task.model.state_dict())
         return model
 
@@ -54,10 +54,12 @@ def inherit(settings: Settings, parent: Parent) -> Settings:
     """The parent's text and model settings. `UsageError` for one that the user gave and that differs (one given as
     the default cannot be told from one not given: the parent's holds).
     """
-    task = parent.task
-    found: dict[str, Any] = {k: v for k, v in task.about.shape.to_json().items() if k in _names() and k not in _FREE}
+    task, shape = parent.task, _shape(parent)
+    found: dict[str, Any] = {k: v for k, v in shape.to_json().items() if k in _names() and k not in _FREE}
     found |= {
-        "model": task.about.shape.kind,
+        "task": task.about.task,
+        "model": shape.kind,
+        "crf": shape.head == "crf",
         "source_units": task.source_codec.units,
         "target_units": task.target_codec.units,
         "joint_vocab": task.source_codec.to_bytes() == task.target_codec.to_bytes(),
@@ -91,6 +93,14 @@ def _with(settings: Settings, found: Mapping[str, Any], whose: str, way: str) ->
         if asked not in (getattr(default, name), value):
             raise UsageError(name, f"{asked!r}", f"{value!r} as in {whose}", f"leave it out, or train without {way}")
     return replace(settings, **found)
+
+
+def _shape(parent: Parent) -> ModelShape:
+    """The shape of a model that has weights to go on from. Raises `UsageError`."""
+    shape = parent.task.about.shape
+    if not isinstance(shape, ModelShape):
+        raise UsageError("from", f"{parent.run} holds a model that is counted", "weights", "count all the data anew")
+    return shape
 
 
 def _names() -> set[str]:

@@ -10,42 +10,42 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
+from torch import nn
 
 from seq2x.codecs import TextCodec, Unknowns
-from seq2x.codecs.backwards import Backwards
 from seq2x.codecs.copying import Copies
 from seq2x.data import Columns, Notes, merge, read, sniff
 from seq2x.data.check import check
 from seq2x.data.held_out import hold_out, write_examples
 from seq2x.data.notes import LOST
+from seq2x.data.pairing import require_fitting
 from seq2x.data.store import Store, data_fingerprint, open_store, store_key
 from seq2x.data.store_writer import write_store
 from seq2x.errors import DataError, FolderError, UsageError
-from seq2x.models import AnyModel, Ngram, Shape, build
+from seq2x.models import Shape
 from seq2x.models.ngram import count
-from seq2x.models.shape import shape_of
-from seq2x.plan import plan, profile
+from seq2x.plan import plan, profile, task_of
 from seq2x.predict import model_folder
 from seq2x.run import load
-from seq2x.settings import Settings, broken_rule, several
-from seq2x.tasks import Generate
+from seq2x.settings import Settings, broken_rule, several, tags
+from seq2x.tasks import TASKS, Task, restore
 from seq2x.tasks.about import MOST_RATIO, About
-from seq2x.tasks.generate import TARGET_FILE
+from seq2x.tasks.learning import written
 from seq2x.tasks.seen import SEEN_FILE, Seen
+from seq2x.tasks.task import TARGET_FILE, Codecs
 from seq2x.training.copying import require_copies, share_copied
 from seq2x.training.feed import store_folder
 from seq2x.training.finetune import Parent, inherit, with_codec
 from seq2x.training.micro import seed_of
 from seq2x.types import Example
 
-__all__ = ["Prepared", "fingerprint", "fingerprints", "prepare", "stored"]
+__all__ = ["Prepared", "fingerprint", "fingerprints", "named_files", "prepare", "stored"]
 
 _TOLD = ("bad_utf8", "empty_source", "empty_target", "too_long")  # of the check: said with all that is not used
-_LEARN = 1_000_000  # lines that a codec is learned on at most; more change nothing but the time
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Prepared:
     `extra` files for `best/`.
     """
 
-    task: Generate
+    task: Task
     store: Store
     held_out: Store
     settings: Settings
@@ -62,14 +62,19 @@ class Prepared:
     extra: dict[str, bytes]
 
 
+def named_files(settings: Settings) -> list[str]:
+    """The files that settings name, beside those that are trained on."""
+    return [*several(settings.valid), *several(settings.unlabelled)]
+
+
 def fingerprint(paths: Sequence[str], settings: Settings) -> str:
     """What the run's data is, to the byte: compared when a run is resumed."""
-    return data_fingerprint([*paths, *several(settings.valid)])
+    return data_fingerprint([*paths, *named_files(settings)])
 
 
 def fingerprints(paths: Sequence[str], settings: Settings) -> list[str]:
     """That of each file, where they are several: which one has changed is to be said."""
-    files = [*paths, *several(settings.valid)]
+    files = [*paths, *named_files(settings)]
     return [data_fingerprint([file]) for file in files] if len(files) > 1 else []
 
 
@@ -83,9 +88,11 @@ def prepare(
 ) -> Prepared:
     """Do all of it; writes `splits/` and `data/` into `folder`. Raises `DataError` and its kin, with file and line."""
     data = _Source(paths, settings, say)
-    _check(data, say)
-    looked = profile(islice(data.examples(), 20_000), data.count)
     parent = _parent(from_run) if from_run else None
+    name = parent.task.about.task if parent else task_of(settings)[0]
+    name = name if data.columns.source else "lm"
+    _check(data, name, say)
+    looked = profile(islice(data.examples(), 20_000), data.count, name)
     if parent:
         settings = inherit(settings, parent)
     borrowed = _borrowed(settings)
@@ -95,31 +102,30 @@ def prepare(
     chosen = plan(looked, settings, device=device)
     settings, reasons = chosen.settings, dict(chosen.reasons)
     alignment = data.alignment()
+    kind = TASKS["generate" if name == "lm" else name]
     if settings.model != "ngram":
-        shape_of(settings, 300, 300, joint=bool(settings.joint_vocab))  # what cannot be is said before all is read
+        kind.shape(settings, 50, 50, joint=bool(settings.joint_vocab))  # what cannot be is said before all is read
     if parent:
         settings, reasons = parent.calm(settings, reasons)
     train, valid = _split(data, settings)
+    require_fitting(name, valid)
     _keep(folder, valid, alone=not data.columns.source)
     if parent:
-        source_codec, target_codec = parent.task.source_codec, parent.task.target_codec
+        codecs = parent.task.codecs
     elif borrowed:
-        source_codec = target_codec = borrowed
+        codecs = borrowed, written(borrowed, settings)
     else:
-        source_codec, target_codec = _learn(train, settings)
-    if not parent and settings.direction == "right_to_left":
-        target_codec = Backwards(target_codec.vocabulary)
+        codecs = kind.learn(train, settings)
     settings = _settle(settings, reasons)
-    _say_plan(settings, reasons, source_codec, target_codec, say)
-    codecs = (source_codec, target_codec)
-    store, held_out = _write_stores(folder, train, valid, codecs, settings, key, say, alignment)
-    model, shape = _model(store, settings, codecs, parent)
+    _say_plan(settings, reasons, *codecs, say)
+    store, held_out = _write_stores(folder, train, valid, codecs, kind.limits(settings), settings, key, say, alignment)
+    model, shape = _model(kind, store, settings, codecs, parent)
     fitting = "perplexity" if looked.alone else looked.fit.metrics[0]
     about = About.of(settings, shape, fitting, _length_ratio(store))
-    seen = Seen.of(train(), (source_codec, target_codec))
+    seen = Seen.of(train(), codecs)
     if settings.valid:
         _say_overlap(seen, valid, paths, several(settings.valid), say)
-    task = Generate(source_codec, target_codec, model, about)
+    task = kind(*codecs, model, about)
     return Prepared(task, store, held_out, settings, reasons, {SEEN_FILE: seen.to_bytes()})
 
 
@@ -127,7 +133,7 @@ def stored(
     paths: Sequence[str],
     settings: Settings,
     folder: Path,
-    codecs: tuple[TextCodec, TextCodec],
+    task: Task,
     data: str,
     held_out: Sequence[Example],
     say: Callable[[str], None],
@@ -137,7 +143,8 @@ def stored(
 
     Raises `FolderError` if the files would now be split into others than the `held_out` ones, `DataError` and its kin.
     """
-    key = _key(data, codecs, settings)
+    codecs, limits = task.codecs, task.limits(settings)
+    key = _key(data, codecs, limits, settings)
     try:
         return open_store(store_folder(folder, "train"), key), open_store(store_folder(folder, "valid"), key)
     except FolderError as error:
@@ -147,17 +154,17 @@ def stored(
     if [(e.source, e.targets) for e in valid] != [(e.source, e.targets) for e in held_out]:
         todo = "--restart begins anew"
         raise FolderError(str(folder / "data"), "gone, and the data would be split in another way now", "", todo)
-    return _write_stores(folder, train, valid, codecs, settings, data, say, source.alignment())
+    return _write_stores(folder, train, valid, codecs, limits, settings, data, say, source.alignment())
 
 
-def _check(data: _Source, say: Callable[[str], None]) -> None:
+def _check(data: _Source, task: str, say: Callable[[str], None]) -> None:
     """What `seq2x check` finds: warnings are said, an error (the result would be meaningless) ends here."""
     settings = data.settings
     report = check(
         data.paths,
+        task=task,
         format=settings.format,
         columns=settings.columns,
-        task=settings.task,
         max_source_length=settings.max_source_length,
         max_target_length=settings.max_target_length,
         on_bad_utf8=settings.on_bad_utf8,
@@ -199,8 +206,10 @@ class _Source:
 
     def __init__(self, paths: Sequence[str], settings: Settings, say: Callable[[str], None]) -> None:
         self.paths, self.settings, self._say = paths, settings, say
-        self.columns = self._look(paths, settings.task)
-        if problem := broken_rule(replace(settings, task="generate" if self.columns.source else "lm")):
+        task = "tag" if tags(settings) else settings.task
+        self.columns = self._look(paths, task)
+        task = "lm" if not self.columns.source else "tag" if tags(settings) else "generate"
+        if problem := broken_rule(replace(settings, task=task)):
             raise UsageError(str(paths[0]), problem)
         for reason in self.columns.reasons:
             say(f"data: {reason}")
@@ -281,30 +290,6 @@ def _keep(folder: Path, valid: Sequence[Example], alone: bool) -> None:
         path.unlink()
 
 
-def _learn(train: Callable[[], Iterator[Example]], settings: Settings) -> tuple[TextCodec, TextCodec]:
-    """Codecs learned on the training side only: what is held out must stay unknown. A language model has one."""
-
-    def learn(lines: Iterable[str], units: Any) -> TextCodec:
-        return TextCodec.learn(
-            islice(lines, _LEARN), units, settings.vocab_size, settings.normalise, settings.lower, settings.unknown
-        )
-
-    def sources() -> Iterator[str]:
-        return (e.source for e in train())
-
-    def targets() -> Iterator[str]:
-        return (target for e in train() for target in e.targets)
-
-    if settings.task == "lm":
-        codec = learn(targets(), settings.target_units)
-        return codec, codec
-    if settings.joint_vocab:
-        both = (text for e in train() for text in (e.source, *e.targets))
-        codec = learn(both, settings.source_units)
-        return codec, codec
-    return learn(sources(), settings.source_units), learn(targets(), settings.target_units)
-
-
 def _settle(settings: Settings, reasons: dict[str, str]) -> Settings:
     """What is decided only now: the precision of matrix work."""
     if settings.precision != "auto":
@@ -357,7 +342,8 @@ def _write_stores(
     folder: Path,
     train: Callable[[], Iterator[Example]],
     valid: Sequence[Example],
-    codecs: tuple[TextCodec, TextCodec],
+    codecs: Codecs,
+    limits: tuple[int, int],
     settings: Settings,
     data: str,
     say: Callable[[str], None],
@@ -366,8 +352,7 @@ def _write_stores(
     """Tokenise, unless just this was tokenised before: the (training, validation) pairs. `alignment`: see
     `write_store`; validation needs none.
     """
-    limits = (settings.max_source_length, settings.max_target_length)
-    key = _key(data, codecs, settings)
+    key = _key(data, codecs, limits, settings)
     copies, only = None if settings.copy == "none" else Copies(*codecs), settings.copy == "pointer"
     stores: dict[str, Store] = {}
 
@@ -431,9 +416,8 @@ def _watched(examples: Iterable[Example], source: Unknowns, target: Unknowns) ->
         yield example
 
 
-def _key(data: str, codecs: tuple[TextCodec, TextCodec], settings: Settings) -> str:
+def _key(data: str, codecs: Codecs, limits: tuple[int, int], settings: Settings) -> str:
     """What prepared pairs depend on: the files by their fingerprint, the codecs, and how all is read and split."""
-    limits = (settings.max_source_length, settings.max_target_length)
     told = [settings.format, settings.columns, settings.references, settings.on_bad_utf8, settings.max_line_bytes]
     more = ["aligned"] if settings.alignment_loss else []
     more += [] if settings.copy == "none" else [settings.copy]
@@ -456,9 +440,9 @@ def _length_ratio(store: Store) -> float:
 
 
 def _model(
-    store: Store, settings: Settings, codecs: tuple[TextCodec, TextCodec], parent: Parent | None
-) -> tuple[AnyModel, Shape]:
-    """With its first weights; one that is counted has all that it will ever have."""
+    kind: type[Task], store: Store, settings: Settings, codecs: Codecs, parent: Parent | None
+) -> tuple[nn.Module, Shape]:
+    """With its first weights; n-grams, which decide their own shape, with all that they will ever have."""
     source, target = codecs
     if settings.model == "ngram":
         most = settings.max_target_length
@@ -466,10 +450,10 @@ def _model(
         return counted, counted.shape
     torch.manual_seed(seed_of(settings.seed, 0, 0, "init"))
     if parent:
-        shape = parent.shape(settings)
-        return parent.model(shape), shape
-    shape = shape_of(settings, source.size, target.size, joint=source.vocabulary is target.vocabulary)
-    return build(shape), shape
+        inherited = parent.shape(settings)
+        return parent.model(inherited), inherited
+    shape = kind.shape(settings, source.size, target.size, source.vocabulary is target.vocabulary)
+    return kind.build(shape), shape
 
 
 def _borrowed(settings: Settings) -> TextCodec | None:
@@ -481,7 +465,4 @@ def _borrowed(settings: Settings) -> TextCodec | None:
 
 
 def _parent(run: Path) -> Parent:
-    task = Generate.from_saved(load(model_folder(run)))
-    if isinstance(task.model, Ngram):
-        raise UsageError("from", f"{run} is counted, not trained", "a run with weights", "count all the data at once")
-    return Parent(task, run)
+    return Parent(restore(load(model_folder(run))), run)

@@ -14,25 +14,23 @@ from typing import Any
 import torch
 
 from seq2x.allocator import keep_memory
-from seq2x.data import sniff
+from seq2x.data import read_inputs, sniff
 from seq2x.errors import StorageError, UsageError
 from seq2x.models import Ngram
 from seq2x.plan import estimate_seconds
 from seq2x.predict import model_folder
-from seq2x.run import Lock, Saved, commit, is_run, load
-from seq2x.settings import Settings, dump_toml, is_clean, several, without_effect
+from seq2x.run import Lock, commit, is_run, load
+from seq2x.settings import COUNTED, Settings, dump_toml, is_clean, several, tags, without_effect
 from seq2x.storage import DISK, replace_file
 from seq2x.tasks.device import pick_device, repeatable
-from seq2x.training.counted import count_all
 from seq2x.training.distributed import World, joined
 from seq2x.training.final import TEST_FILE, final, require_readable
 from seq2x.training.log import Log, duration
-from seq2x.training.loop import run
-from seq2x.training.prepare import Prepared, fingerprint, fingerprints, prepare
+from seq2x.training.prepare import Prepared, fingerprint, fingerprints, named_files, prepare
 from seq2x.training.probe import probe
 from seq2x.training.request import Paths, Request, plain_settings, request
-from seq2x.training.resume import Resumed, adopt, parent_of, resumed
-from seq2x.training.session import Done, about_of, held_out_sum, micro_of, open_session, show
+from seq2x.training.resume import adopt, parent_of, resumed
+from seq2x.training.session import about_of, held_out_sum, micro_of, open_session, show
 from seq2x.training.signals import Signals
 from seq2x.training.state import Progress
 from seq2x.types import Result
@@ -162,10 +160,17 @@ def _work(request: Request, world: World) -> RunInfo:
         saved = load(folder / "last", fallback=True)
         found = resumed(saved.about, request, log)
         settings = found.settings
-        work = count_all if settings.model == "ngram" else _learn
-        done = work(request, saved, found, world, log, signals)
-        progress = done.progress
-        _say_end(request, done, settings, log)
+        session = open_session(request, saved, settings, found.asked, world, log, signals)
+        if world.leader:
+            adopt(folder, saved, found, log)
+        begun, progress = time.monotonic(), session.course.progress
+        before = progress.step
+        try:
+            with repeatable(session.device):
+                reason = session.work()
+        finally:
+            log.close()
+        _say_end(request, progress, settings, reason, progress.step == before, log)
         signals.caught = world.largest(signals.caught)
         if signals.caught:  # during the last save: there is nothing left to stop but what comes after
             raise signals.stopped(f"stopped by signal {signals.caught}; the training is done and saved")
@@ -176,26 +181,11 @@ def _work(request: Request, world: World) -> RunInfo:
             value=progress.best,
             step=progress.best_step,
             steps=progress.step,
-            reason=done.reason,
-            seconds=done.seconds,
+            reason=reason,
+            seconds=time.monotonic() - begun,
             test=test,
             warnings=log.warnings,
         )
-
-
-def _learn(request: Request, saved: Saved, found: Resumed, world: World, log: Log, signals: Signals) -> Done:
-    """Update after update, from where `saved` stands."""
-    session = open_session(request, saved, found.settings, found.asked, world, log, signals)
-    if world.leader:
-        adopt(request.folder, saved, found, log)
-    begun, progress = time.monotonic(), session.training.progress
-    before = progress.step
-    try:
-        with repeatable(session.device):
-            reason = run(session.training)
-    finally:
-        log.close()
-    return Done(progress, reason, progress.step == before, time.monotonic() - begun)
 
 
 def _test(request: Request, settings: Settings, log: Log) -> Mapping[str, Result]:
@@ -228,12 +218,15 @@ def _look(request: Request) -> None:
     task, valid = _task(request), several(asked.valid)
     if valid:
         sniff(valid, asked.format, asked.columns, task=task, max_line_bytes=asked.max_line_bytes)
+    for name in several(asked.unlabelled):
+        for _ in read_inputs(name, max_line_bytes=asked.max_line_bytes, on_bad_utf8=asked.on_bad_utf8):
+            pass
     parent = [model_folder(run) for run in (request.from_run, asked.vocab_from) if run]
     for one in parent:
         load(one)
     if request.restart:
         doomed = [path.resolve() for path in _own(folder)]
-        needed: list[str | Path] = [*request.paths, *valid, *request.test, *parent]
+        needed: list[str | Path] = [*request.paths, *named_files(asked), *request.test, *parent]
         for path in needed:
             if any(Path(path).resolve().is_relative_to(one) for one in doomed):
                 raise UsageError("restart", f"it would remove {path}, which it needs", "", "choose another --out")
@@ -243,7 +236,8 @@ def _task(request: Request) -> str:
     """What the data is for; all other files of the run are to be of that kind. Raises `DataError`."""
     asked = request.asked
     limit = asked.max_line_bytes
-    found = sniff(request.paths, asked.format, asked.columns, task=asked.task, max_line_bytes=limit)
+    told = "tag" if tags(asked) else asked.task
+    found = sniff(request.paths, asked.format, asked.columns, task=told, max_line_bytes=limit)
     return "generate" if found.source else "lm"
 
 
@@ -314,7 +308,10 @@ def _begin(request: Request, world: World, log: Log) -> None:
     settings = prepared.settings
     for idle in _without_effect(asked, settings):
         log.say(f"warning: {idle}")
-    log.say(_model(request, prepared, world, log))
+    if settings.model in COUNTED:
+        log.say(f"model: {_counted(prepared)}")
+    else:
+        _say_size(request, prepared, world, log)
     replace_file(DISK, folder / "settings.toml", _recipe(request, prepared).encode())
     device = prepared.task.device
     told = (held_out_sum(folder), fingerprints(request.paths, asked))
@@ -323,16 +320,20 @@ def _begin(request: Request, world: World, log: Log) -> None:
     commit(folder / "last", 0, files, about, keep_generations=2, kind="training")
 
 
-def _model(request: Request, prepared: Prepared, world: World, log: Log) -> str:
-    """How large it is, and how long it will take."""
-    settings, model = prepared.settings, prepared.task.model
-    if isinstance(model, Ngram):
-        return f"model: {sum(model.shape.grams):,} n-grams of 2 to {model.shape.order} symbols"
+def _counted(prepared: Prepared) -> str:
+    """What is said of a model that is counted."""
+    if isinstance(model := prepared.task.model, Ngram):
+        return f"{sum(model.shape.grams):,} n-grams of 2 to {model.shape.order} symbols"
+    return f"counted in {prepared.task.passes(prepared.settings):,} passes over the data"
+
+
+def _say_size(request: Request, prepared: Prepared, world: World, log: Log) -> None:
+    """How many weights there are, and how long their training may take, tried out."""
     rate = _try_out(request, prepared, world, log)
-    weights = sum(weight.numel() for weight in model.parameters())
+    weights = sum(weight.numel() for weight in prepared.task.model.parameters())
     tokens = (int(store.target_lengths.sum(dtype="i8")) for store in (prepared.store, prepared.held_out))
-    seconds, why = estimate_seconds(settings, weights, rate, epoch=next(tokens), held_out=next(tokens))
-    return f"model: {weights:,} weights; training takes {duration(seconds)} at most ({why})"
+    seconds, why = estimate_seconds(prepared.settings, weights, rate, epoch=next(tokens), held_out=next(tokens))
+    log.say(f"model: {weights:,} weights; training takes {duration(seconds)} at most ({why})")
 
 
 def _recipe(request: Request, prepared: Prepared) -> str:
@@ -364,12 +365,12 @@ def _try_out(request: Request, prepared: Prepared, world: World, log: Log) -> fl
     return found.tokens_per_second * world.size
 
 
-def _say_end(request: Request, done: Done, settings: Settings, log: Log) -> None:
-    """Why it is over; where it was before it began, also how to go on."""
-    progress = done.progress
-    all_done = progress.step >= (settings.max_steps or 0)
-    more = "a larger --max-steps" if all_done else "--early-stopping 0 --allow-change early_stopping"
-    log.say(f"already finished: {done.reason} ({more} goes on)" if done.idle else f"finished: {done.reason}")
+def _say_end(request: Request, progress: Progress, settings: Settings, reason: str, idle: bool, log: Log) -> None:
+    """Why it is over; `idle`: it was before it began, so also how to go on."""
+    done = progress.step >= (settings.max_steps or 0)
+    more = "a larger --max-steps" if done else "--early-stopping 0 --allow-change early_stopping"
+    on = "" if settings.model in COUNTED else f" ({more} goes on)"
+    log.say(f"already finished: {reason}{on}" if idle else f"finished: {reason}")
     if progress.best is not None:
         best = f"{settings.valid_metric} {progress.best:.2f} at step {progress.best_step:,}"
         log.say(f"best: {best} -> {request.folder / 'best'}")

@@ -10,7 +10,7 @@ import torch
 from seq2x.data.store import Store
 from seq2x.evaluate import judge as measure
 from seq2x.settings import Settings
-from seq2x.tasks import Generate
+from seq2x.tasks import Task
 from seq2x.training.feed import StoreFeed
 from seq2x.training.judge import judge
 from seq2x.training.loop import Interrupted
@@ -54,7 +54,7 @@ class Validator:
     """
 
     def __init__(
-        self, task: Generate, settings: Settings, examples: Sequence[Example], store: Store, stop: Callable[[], int]
+        self, task: Task, settings: Settings, examples: Sequence[Example], store: Store, stop: Callable[[], int]
     ) -> None:
         self._task, self._examples, self._stop = task, examples, stop
         self._metric = settings.valid_metric
@@ -67,7 +67,7 @@ class Validator:
         self.shown = [examples[row] for row in self._rows]
         if not task.about.shape.source:  # a language model is shown how a text begins
             self.shown = [replace(example, source=_beginning(example.targets[0])) for example in self.shown]
-        self._feed = StoreFeed(store, plain, (task.source_codec, task.target_codec), task.device)
+        self._feed = StoreFeed(store, plain, task.codecs, task.device, task.arrange, task.ENDS)
 
     def __call__(self, history: Sequence[Sequence[float]], step: int, train_loss: float) -> Validation:
         """Validate the weights of `step`. Raises `Interrupted` between two batches if a signal came."""
@@ -117,7 +117,7 @@ class Validator:
                 for rows in self._feed.epoch(0):
                     if self._stop():
                         raise Interrupted
-                    total -= model.log_prob(self._feed.batch(rows, 0)).total.double().sum()
+                    total -= self._task.log_prob(self._feed.batch(rows, 0)).total.double().sum()
                     count += self._feed.tokens(rows)
         finally:
             model.train(mode)
