@@ -155,8 +155,8 @@ def _written(decoder: str, model: dict[str, Any]) -> str:
 
 def _labeller(model: dict[str, Any]) -> str:
     """An encoder, and what stands on it."""
-    kind = "Transformer" if model["kind"] == "transformer" else model["kind"].upper()
-    both = kind == "Transformer" or model["bidirectional"]
+    kind = {"transformer": "Transformer", "conv": "convolutions"}.get(model["kind"], model["kind"].upper())
+    both = model["kind"] in ("transformer", "conv") or model["bidirectional"]
     head = "a CRF" if model["head"] == "crf" else "a softmax per token"
     return (
         f"{kind}, {model['encoder_layers']} layers of width {model['width']},"

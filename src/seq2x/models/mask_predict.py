@@ -11,6 +11,7 @@ from seq2x.nn.lengths import LengthOutput
 from seq2x.nn.masking import draw_masks
 from seq2x.nn.outputs import VocabularyAnswer, VocabularyOutput
 from seq2x.nn.pooling import valid
+from seq2x.nn.sampled_softmax import Candidates
 from seq2x.types import MASK, NOTHING, PAD, Batch, Memory, Padded, Scored, Want
 
 from .encoder_decoder import EncoderModule
@@ -43,6 +44,11 @@ class MaskedAnswer:
         smoothed, plain = self.symbols.losses(torch.where(self.asked, ids, PAD), smoothing, weights)
         length = -self.length.sum()
         return smoothed + length, plain + length.detach()
+
+    def sampled_losses(self, ids: Tensor, candidates: Candidates) -> Tensor:
+        """The plain loss of the masked ones of `ids` `[B,T]`, as `candidates` estimate it, and that of the lengths."""
+        masked = torch.where(self.asked, ids, PAD)
+        return self.symbols.sampled_losses(masked, candidates) - self.length.sum()
 
 
 class MaskPredict(nn.Module):

@@ -65,8 +65,9 @@ class Validator:
         plain = replace(settings, subword_dropout=0.0, batch_tokens=4096)
         self._rows = _spread(examples)
         self.shown = [examples[row] for row in self._rows]
-        if not task.about.shape.source:  # a language model is shown how a text begins
-            self.shown = [replace(example, source=_beginning(example.targets[0])) for example in self.shown]
+        if not task.about.shape.source:  # a language model is shown how a text begins, if that is where it begins
+            begins = _beginning if task.about.direction == "left_to_right" else lambda text: ""
+            self.shown = [replace(example, source=begins(example.targets[0])) for example in self.shown]
         self._feed = StoreFeed(store, plain, task.codecs, task.device, task.arrange, task.ENDS)
 
     def __call__(self, history: Sequence[Sequence[float]], step: int, train_loss: float) -> Validation:
