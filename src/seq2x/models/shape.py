@@ -10,14 +10,15 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from seq2x.errors import FolderError, UsageError
-from seq2x.settings import AT_ONCE, Settings
+from seq2x.settings import Settings
 
+from .conflicts import Problem, conflicts
 from .sizes import parameters
 
-__all__ = ["LOSING", "MAX_PARAMETERS", "ModelShape", "Shape", "shape_of"]
+__all__ = ["MAX_PARAMETERS", "ModelShape", "Shape", "shape_of"]
 
 MAX_PARAMETERS = 4_000_000_000
 """No larger model is built: 16 GB of fp32 weights."""
@@ -58,9 +59,6 @@ _RANGES: Mapping[str, tuple[int, int]] = {
     "max_source_length": (1, 1 << 24),
     "max_target_length": (1, 1 << 24),
 }
-LOSING = ("local_p", "monotonic", "monotonic_soft")
-"""Paths of attention whose weights may sum to less than one."""
-
 _CONTEXT_USES = ("state", "first", "every")
 _SHARES = ("dropout", "attention_dropout")
 _NUMBERS: Mapping[str, tuple[float, float]] = {"attention_alpha": (0.0, 100.0), "attention_noise": (0.0, 100.0)}
@@ -228,12 +226,6 @@ class ModelShape:
         return shape
 
 
-class _Problem(NamedTuple):
-    name: str
-    found: str
-    expected: str
-
-
 def _check_type(name: str, value: Any, where: str) -> None:
     if name in _RANGES:
         right, expected = isinstance(value, int) and not isinstance(value, bool), "an integer"
@@ -247,108 +239,28 @@ def _check_type(name: str, value: Any, where: str) -> None:
         raise FolderError(where, f"{name} is a {type(value).__name__}", expected)
 
 
-def _problems(shape: ModelShape) -> Iterator[_Problem]:
+def _problems(shape: ModelShape) -> Iterator[Problem]:
     """What is wrong with a shape whose types are right, the cheapest checks first."""
     for name, choices in _CHOICES.items():
         if getattr(shape, name) not in choices:
-            yield _Problem(name, f'"{getattr(shape, name)}"', f"one of {', '.join(choices)}")
+            yield Problem(name, f'"{getattr(shape, name)}"', f"one of {', '.join(choices)}")
     for name, (low, high) in _RANGES.items():
         if not low <= getattr(shape, name) <= high:
-            yield _Problem(name, str(getattr(shape, name)), f"{low} to {high}")
+            yield Problem(name, str(getattr(shape, name)), f"{low} to {high}")
     for name in _SHARES:
         if not 0.0 <= getattr(shape, name) < 1.0:  # also refuses NaN
-            yield _Problem(name, str(getattr(shape, name)), "at least 0 and below 1")
+            yield Problem(name, str(getattr(shape, name)), "at least 0 and below 1")
     for name, (least, most) in _NUMBERS.items():
         if not least <= getattr(shape, name) <= most:
-            yield _Problem(name, str(getattr(shape, name)), f"{least:g} to {most:g}")
+            yield Problem(name, str(getattr(shape, name)), f"{least:g} to {most:g}")
     if not 0.0 < shape.attention_temperature <= 100.0:
-        yield _Problem("attention_temperature", str(shape.attention_temperature), "above 0, at most 100")
+        yield Problem("attention_temperature", str(shape.attention_temperature), "above 0, at most 100")
     uses = shape.context_use.split("+")
     if not set(uses) <= set(_CONTEXT_USES) or len(set(uses)) != len(uses):
-        yield _Problem("context_use", f'"{shape.context_use}"', "some of state, first, every, joined by +")
-    yield from _conflicts(shape)
+        yield Problem("context_use", f'"{shape.context_use}"', "some of state, first, every, joined by +")
+    yield from conflicts(shape)
     if (count := parameters(shape)) > MAX_PARAMETERS:
-        yield _Problem("width", f"the model would have about {count:,} weights", f"at most {MAX_PARAMETERS:,}")
-
-
-def _conflicts(shape: ModelShape) -> Iterator[_Problem]:
-    """Values that are fine alone but not together."""
-    asks = shape.kind in ("gru", "lstm", "rnn") and shape.context == "attention"
-    if asks and shape.source and shape.decodes:
-        yield from _conflicts_of_attention(shape)
-    if shape.kind == "transformer":
-        if shape.width % shape.heads:
-            yield _Problem("heads", f"{shape.heads} does not divide width {shape.width}", "a divisor of width")
-        elif shape.positions == "rotary" and (shape.width // shape.heads) % 2:
-            yield _Problem(
-                "heads", f"width / heads is {shape.width // shape.heads}", "an even number with rotary positions"
-            )
-        if shape.embedding_width != shape.width:
-            yield _Problem(
-                "embedding_width", str(shape.embedding_width), f"width ({shape.width}): this is for other kinds"
-            )
-    elif shape.tied != "none" and shape.embedding_width != shape.width:
-        yield _Problem(
-            "tied", f'"{shape.tied}" with embedding_width {shape.embedding_width}', f"embedding_width = {shape.width}"
-        )
-    if shape.kind == "conv" and shape.positions == "rotary":
-        yield _Problem("positions", '"rotary"', "sinusoidal or learned: convolutions have no self-attention to rotate")
-    yield from _conflicts_of_decoder(shape)
-    if shape.copy == "generator" and not shape.attends:
-        found = f'"generator" with context "{shape.context}", which has no attention to copy by'
-        yield _Problem("copy", found, "context = attention, or copy = pointer")
-    yield from _conflicts_without_source(shape) if not shape.source else ()
-    if shape.head != "decoder":
-        usual = {"source": True, "decoder": "standard", "copy": "none", "tied": "none"}
-        for name in (name for name, value in usual.items() if getattr(shape, name) != value):
-            found = f"{getattr(shape, name)} with head {shape.head}"
-            yield _Problem(name, found, f"{usual[name]}: labels of tokens stand on an encoder, and are not written")
-    if shape.tied == "all" and shape.source_size != shape.target_size:
-        yield _Problem(
-            "tied", f'"all" with {shape.source_size} source and {shape.target_size} target symbols', "one vocabulary"
-        )
-
-
-def _conflicts_without_source(shape: ModelShape) -> Iterator[_Problem]:
-    """Of a language model."""
-    if shape.tied == "all" or shape.source_size != shape.target_size:
-        found = f"tied = {shape.tied}, {shape.source_size} source and {shape.target_size} target symbols"
-        yield _Problem("source", f"none, but {found}", "one vocabulary, and nothing tied to it but the output")
-    if shape.decoder != "standard":
-        why = "standard: without a source there is nothing to ask, and nothing to write all at once from"
-        yield _Problem("decoder", f'"{shape.decoder}" without a source', why)
-    if shape.copy != "none":
-        yield _Problem("copy", f'"{shape.copy}" without a source', "none: there is nothing to copy")
-
-
-def _conflicts_of_decoder(shape: ModelShape) -> Iterator[_Problem]:
-    if shape.decoder == "coupled":
-        if shape.kind in ("transformer", "conv"):
-            yield _Problem("decoder", f'"coupled" with kind "{shape.kind}"', "gru, lstm or rnn: it is two such cells")
-        elif shape.decoder_layers != 1:
-            yield _Problem("decoder_layers", f"{shape.decoder_layers}", "1: a coupled decoder is two cells, one layer")
-    if shape.decoder == "mask_predict" and shape.kind != "transformer":
-        yield _Problem("decoder", f'"mask_predict" with kind "{shape.kind}"', "transformer: others write in order")
-    if shape.decoder == "ctc" and shape.tied != "none":
-        yield _Problem("tied", f'"{shape.tied}" with decoder "ctc"', "none: there are no target embeddings")
-    if shape.decoder in AT_ONCE and shape.copy != "none":
-        found = f'"{shape.copy}" with decoder "{shape.decoder}"'
-        yield _Problem("copy", found, "none: what writes all symbols at once has no place to copy from")
-
-
-def _conflicts_of_attention(shape: ModelShape) -> Iterator[_Problem]:
-    heads, path = shape.attention_heads, shape.attention_path
-    if shape.width % heads:  # and so it divides the width of the encoder's states
-        yield _Problem("attention_heads", f"{heads} does not divide width {shape.width}", "a divisor of width")
-    if heads > 1 and path in ("monotonic", "monotonic_soft", "forward"):
-        yield _Problem(
-            "attention_heads",
-            f'{heads} with attention_path = "{path}"',
-            "1: such a path goes from one place to the next",
-        )
-    if shape.copy == "generator" and path in LOSING:
-        found = f'"{path}" with copy = "generator": its weights may sum to less than one, as probabilities may not'
-        yield _Problem("attention_path", found, "any, local_m or forward")
+        yield Problem("width", f"the model would have about {count:,} weights", f"at most {MAX_PARAMETERS:,}")
 
 
 def shape_of(settings: Settings, source_size: int, target_size: int, joint: bool) -> ModelShape:

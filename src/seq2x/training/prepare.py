@@ -5,26 +5,21 @@ All of it happens once. What comes out is committed as step 0 of `last/`, and fr
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress, islice
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import nn
 
-from seq2x.codecs import TextCodec, Unknowns
-from seq2x.codecs.copying import Copies
+from seq2x.codecs import TextCodec
 from seq2x.data import Columns, Notes, merge, read, sniff
 from seq2x.data.check import check
 from seq2x.data.held_out import hold_out, write_examples
-from seq2x.data.notes import LOST
 from seq2x.data.pairing import require_fitting
-from seq2x.data.store import Store, data_fingerprint, open_store, store_key
-from seq2x.data.store_writer import write_store
+from seq2x.data.store import Store, data_fingerprint, open_store
 from seq2x.errors import DataError, FolderError, UsageError
 from seq2x.models import Shape
 from seq2x.models.ngram import count
@@ -33,14 +28,14 @@ from seq2x.predict import model_folder
 from seq2x.run import load
 from seq2x.settings import Settings, broken_rule, several, tags
 from seq2x.tasks import TASKS, Task, restore
-from seq2x.tasks.about import MOST_RATIO, About
+from seq2x.tasks.about import About
 from seq2x.tasks.learning import written
 from seq2x.tasks.seen import SEEN_FILE, Seen
 from seq2x.tasks.task import TARGET_FILE, Codecs
-from seq2x.training.copying import require_copies, share_copied
 from seq2x.training.feed import store_folder
 from seq2x.training.finetune import Parent, inherit, with_codec
 from seq2x.training.micro import seed_of
+from seq2x.training.storing import key_of, length_ratio, tell, write_stores
 from seq2x.types import Example
 
 __all__ = ["Prepared", "fingerprint", "fingerprints", "named_files", "prepare", "stored"]
@@ -118,10 +113,10 @@ def prepare(
         codecs = kind.learn(train, settings)
     settings = _settle(settings, reasons)
     _say_plan(settings, reasons, *codecs, say)
-    store, held_out = _write_stores(folder, train, valid, codecs, kind.limits(settings), settings, key, say, alignment)
+    store, held_out = write_stores(folder, train, valid, codecs, kind.limits(settings), settings, key, say, alignment)
     model, shape = _model(kind, store, settings, codecs, parent)
     fitting = "perplexity" if looked.alone else looked.fit.metrics[0]
-    about = About.of(settings, shape, fitting, _length_ratio(store))
+    about = About.of(settings, shape, fitting, length_ratio(store))
     seen = Seen.of(train(), codecs)
     if settings.valid:
         _say_overlap(seen, valid, paths, several(settings.valid), say)
@@ -144,7 +139,7 @@ def stored(
     Raises `FolderError` if the files would now be split into others than the `held_out` ones, `DataError` and its kin.
     """
     codecs, limits = task.codecs, task.limits(settings)
-    key = _key(data, codecs, limits, settings)
+    key = key_of(data, codecs, limits, settings)
     try:
         return open_store(store_folder(folder, "train"), key), open_store(store_folder(folder, "valid"), key)
     except FolderError as error:
@@ -154,7 +149,7 @@ def stored(
     if [(e.source, e.targets) for e in valid] != [(e.source, e.targets) for e in held_out]:
         todo = "--restart begins anew"
         raise FolderError(str(folder / "data"), "gone, and the data would be split in another way now", "", todo)
-    return _write_stores(folder, train, valid, codecs, limits, settings, data, say, source.alignment())
+    return write_stores(folder, train, valid, codecs, limits, settings, data, say, source.alignment())
 
 
 def _check(data: _Source, task: str, say: Callable[[str], None]) -> None:
@@ -220,7 +215,7 @@ class _Source:
             self.count = len(self._merged)
         else:
             self.count = sum(1 for _ in self._read(paths, self.columns, notes))
-        _tell(notes, "data", say)
+        tell(notes, "data", say)
         if not self.count:
             raise DataError(str(paths[0]), "no examples", self._expected, notes.summary())
 
@@ -250,7 +245,7 @@ class _Source:
         columns = self._look(paths, "generate" if self.columns.source else "lm")
         notes = Notes()
         found = list(self._read(paths, columns, notes))
-        _tell(notes, "valid", self._say)
+        tell(notes, "valid", self._say)
         if not found:
             raise DataError(paths[0], "no examples", self._expected, notes.summary())
         return merge(found) if self._merged is not None else found
@@ -336,107 +331,6 @@ def _say_plan(
     if settings.sampled_softmax >= target.size:
         few = f"there are {target.size:,} target symbols, and all of them are learned from"
         say(f"warning: sampled_softmax = {settings.sampled_softmax:,} has no effect: {few}")
-
-
-def _write_stores(
-    folder: Path,
-    train: Callable[[], Iterator[Example]],
-    valid: Sequence[Example],
-    codecs: Codecs,
-    limits: tuple[int, int],
-    settings: Settings,
-    data: str,
-    say: Callable[[str], None],
-    alignment: str,
-) -> tuple[Store, Store]:
-    """Tokenise, unless just this was tokenised before: the (training, validation) pairs. `alignment`: see
-    `write_store`; validation needs none.
-    """
-    key = _key(data, codecs, limits, settings)
-    copies, only = None if settings.copy == "none" else Copies(*codecs), settings.copy == "pointer"
-    stores: dict[str, Store] = {}
-
-    def held_out() -> Iterator[Example]:
-        return iter(valid)
-
-    for part, examples in (("valid", held_out), ("train", train)):
-        notes, place = Notes(), store_folder(folder, part)
-        unknowns = [Unknowns(codec) for codec in codecs]
-        watched = _watched(examples(), *unknowns)
-        try:
-            store = open_store(place, key)
-            deque(watched, 0)  # of what was prepared before it is to be known, too
-            store.note_set_aside(notes, part, limits[0])
-        except FolderError:
-            given = alignment if part == "train" else ""
-            store = write_store(
-                place,
-                watched,
-                *codecs,
-                *limits,
-                key=key,
-                notes=notes,
-                name=part,
-                alignment=given,
-                copies=copies,
-                only_copies=only,
-                frames=_frames(settings),
-            )
-        lines = [
-            line
-            for side, one in zip(("source", "target"), unknowns, strict=True)
-            if side == "target" or settings.task != "lm"
-            for line in one.lines(side, always=True)
-        ]
-        _tell(notes, part, say, len(store) + store.set_aside)
-        for line in lines:
-            say(f"{part}: {line}")
-        tokens = int(np.sum(store.target_lengths, dtype=np.int64))
-        what = "texts" if settings.task == "lm" else "pairs"
-        say(f"{part}: {len(store):,} {what}, {tokens:,} target tokens" + share_copied(store))
-        stores[part] = store
-    require_copies(stores["train"])
-    return stores["train"], stores["valid"]
-
-
-def _tell(notes: Notes, part: str, say: Callable[[str], None], pairs: int | None = None) -> None:
-    """What was noticed on the way; as a warning, how many pairs (of `pairs`) are not used, and why."""
-    for line in notes.lines(without=LOST):
-        say(f"{part}: {line}")
-    if lost := notes.lost(pairs):
-        say(f"{part}: warning: {lost}")
-
-
-def _watched(examples: Iterable[Example], source: Unknowns, target: Unknowns) -> Iterator[Example]:
-    """`examples`, what their codecs did not learn counted on the way."""
-    for example in examples:
-        source.add(example.source)
-        for text in example.targets:
-            target.add(text)
-        yield example
-
-
-def _key(data: str, codecs: Codecs, limits: tuple[int, int], settings: Settings) -> str:
-    """What prepared pairs depend on: the files by their fingerprint, the codecs, and how all is read and split."""
-    told = [settings.format, settings.columns, settings.references, settings.on_bad_utf8, settings.max_line_bytes]
-    more = ["aligned"] if settings.alignment_loss else []
-    more += [] if settings.copy == "none" else [settings.copy]
-    more += [settings.direction] if settings.direction != "left_to_right" else []
-    more += [str(_frames(settings))] if _frames(settings) else []
-    return store_key(data, *codecs, *limits, *told, settings.seed, settings.valid_size, *more)
-
-
-def _frames(settings: Settings) -> int:
-    """Places for a symbol that each source symbol gives; 0 where targets need none."""
-    return settings.ctc_upsample if settings.decoder == "ctc" else 0
-
-
-def _length_ratio(store: Store) -> float:
-    """Target symbols per source symbol that 999 of 1,000 training pairs keep to; at least 2. The source of a text that
-    stands alone is `</s>`, so that there it is how long nearly all texts are.
-    """
-    ratios = np.asarray(store.target_lengths, np.float64) / np.maximum(store.source_lengths, 1)
-    return float(min(max(2.0, np.ceil(10.0 * np.quantile(ratios, 0.999)) / 10.0), MOST_RATIO))
 
 
 def _model(
