@@ -119,6 +119,9 @@ def test_a_pointer_leaves_out_what_it_cannot_write(tmp_path):
     assert f"{path}:61" in said and f"{path}:62" in said and "label_smoothing has no effect" in said
     found = outputs(tmp_path / "run", ["new a old", "q r s", "e d c b"])
     assert all({*output.split()} <= {*["new", "a", "old", "q", "r", "s", "e", "d", "c", "b"]} for output in found)
+    line = ["predict", tmp_path / "run", "--text", "q r s", "--prefix"]
+    assert accepted([*line, "r"]).out.startswith(b"r")
+    refused([*line, "a"], 2, 'a prefix with "a", which the input does not hold')
     write(tmp_path / "t.tsv", [("a b", "b a"), ("a b", "c")])
     refused(["score", tmp_path / "run", tmp_path / "t.tsv"], 3, "t.tsv:2", '"c", which the source does not hold')
 

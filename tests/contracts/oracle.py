@@ -39,8 +39,6 @@ def exhaustive(
     """
     memory = memory_of(model, batch)
     symbols = _possible(model, memory)
-    if not symbols.issuperset(prefix):
-        return []
     allowed = [
         tokens
         for length in range(1, longest + 1)

@@ -1,5 +1,5 @@
-"""CONTRACTS x every model: of a sample every contract takes a sixth always, another one than its neighbours; the whole
-sample, and a part of the full product of options, are slow tests.
+"""CONTRACTS x every model: of a sample every contract takes an eighth always, another one than its neighbours; the
+whole sample, and a part of the full product of options, are slow tests.
 """
 
 import itertools
@@ -18,7 +18,7 @@ from .table import CONTRACTS, Contract, Exempt
 pytestmark = pytest.mark.no_cover  # being watched costs half as much again, and other tests go through the same lines
 
 SAMPLE = sample()
-TURNS = 6
+TURNS = 8
 PART = 200  # shapes of each kind's full product at a time: all of them, at 17 contracts, would take years
 WHICH = int(os.environ.get("SEQ2X_TEST_PART", "0"))  # which part
 
@@ -31,7 +31,7 @@ def _hold(contract: Contract, shape: ModelShape) -> None:
 
 
 def _cases() -> Iterator[ParameterSet]:
-    """Every contract with every shape of the sample; five of six are slow."""
+    """Every contract with every shape of the sample; seven of eight are slow."""
     for turn, (name, contract) in enumerate(CONTRACTS.items()):
         for number, shape in enumerate(SAMPLE):
             marks = [] if (turn + number) % TURNS == 0 else [pytest.mark.slow]

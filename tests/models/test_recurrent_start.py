@@ -43,6 +43,7 @@ def _loss_after(kind: str, seed: int, updates: int, reverse: bool = True, longes
     return sum(losses[-10:]) / 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_learns_to_reverse(kind, seed):

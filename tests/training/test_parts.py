@@ -253,6 +253,7 @@ def test_a_run_that_cannot_learn_is_stopped_before_it_begins(tmp_path, fast_disk
 # ------------------------------------------------------------------ whole runs
 
 
+@pytest.mark.slow
 @pytest.mark.no_cover  # see tests/contracts
 def test_a_model_learns_to_reverse(tmp_path, fast_disk):
     path = pairs(tmp_path, 400)

@@ -289,47 +289,24 @@ def shape_of(settings: Settings, source_size: int, target_size: int, joint: bool
         tied = "none"  # a token is no label
     layers = settings.layers or 3
     above = 1 if settings.decoder == "coupled" else layers
-    shape = ModelShape(
-        kind=kind,
-        source_size=source_size,
-        target_size=target_size,
-        source=source,
-        encoder_layers=settings.encoder_layers or layers,
-        decoder_layers=settings.decoder_layers or above,
-        width=width,
-        embedding_width=embedding_width,
-        heads=settings.heads or math.gcd(4, width),
-        feedforward=settings.feedforward or 4 * width,
-        dropout=0.1 if settings.dropout is None else settings.dropout,
-        attention_dropout=settings.attention_dropout,
-        norm=settings.norm,
-        norm_position=settings.norm_position,
-        positions=settings.positions,
-        activation=settings.activation,
-        tied=tied,
-        bidirectional=settings.bidirectional,
-        context=settings.context,
-        context_use=settings.context_use,
-        attention=settings.attention,
-        output_from=settings.output_from,
-        input_feeding=settings.input_feeding,
-        attention_history=settings.attention_history,
-        attention_temperature=settings.attention_temperature,
-        attention_heads=settings.attention_heads,
-        attention_path=settings.attention_path,
-        attention_window=settings.attention_window,
-        attention_noise=settings.attention_noise,
-        attention_alpha=settings.attention_alpha,
-        context_from=settings.context_from,
-        context_join=settings.context_join,
-        decoder=settings.decoder,
-        kernel_width=settings.kernel_width,
-        copy=settings.copy,
-        ctc_upsample=settings.ctc_upsample,
-        head=head,
-        max_source_length=settings.max_source_length,
-        max_target_length=settings.max_target_length,
-    )
+    told = {field.name for field in dataclasses.fields(Settings)}
+    same = {field.name: getattr(settings, field.name) for field in dataclasses.fields(ModelShape) if field.name in told}
+    found: dict[str, Any] = {
+        "kind": kind,
+        "source_size": source_size,
+        "target_size": target_size,
+        "source": source,
+        "encoder_layers": settings.encoder_layers or layers,
+        "decoder_layers": settings.decoder_layers or above,
+        "width": width,
+        "embedding_width": embedding_width,
+        "heads": settings.heads or math.gcd(4, width),
+        "feedforward": settings.feedforward or 4 * width,
+        "dropout": 0.1 if settings.dropout is None else settings.dropout,
+        "tied": tied,
+        "head": head,
+    }
+    shape = ModelShape(**(same | found))  # what is not open stands in the settings under the same name
     for problem in _problems(shape):
         raise UsageError(problem.name, problem.found, problem.expected)
     return shape

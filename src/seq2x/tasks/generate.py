@@ -29,7 +29,7 @@ from seq2x.tasks.constraining import FREE, Constraint, Demands, GuideMaker, cons
 from seq2x.tasks.decoding import Request, decode
 from seq2x.tasks.helping import Helper, require_fusible
 from seq2x.tasks.learning import learned, objective
-from seq2x.tasks.reading import Source, padded, read
+from seq2x.tasks.reading import Source, beyond_pointers, padded, read
 from seq2x.tasks.risk import draws
 from seq2x.tasks.scoring import Given, TargetScore, most_symbols, require_scorable, score_batch, unscorable
 from seq2x.tasks.task import WEIGHTS_FILE, Codecs, Task, evaluating
@@ -313,8 +313,13 @@ class Generate(Task):
                     cut[prefix] = prefix_symbols(self.target_codec, prefix[0], self._more(source))
                 except Seq2xError as error:
                     raise error.at(f"input {row + 1:,}", row) from error
-            if not source.blank:
-                requests.append(Request(row, source, cut[prefix], demands.of(requires[row] if requires else ())))
+            if source.blank:
+                continue
+            if missing := beyond_pointers(self.members, source, cut[prefix]):
+                found = f'a prefix with "{missing[:80]}", which the input does not hold'
+                raise UsageError(f"input {row + 1:,}", found, "what a pointer can write: what it reads", row=row)
+            demand = demands.of(requires[row] if requires else ())
+            requests.append(Request(row, source, cut[prefix], demand))
         return requests
 
     def _more(self, source: Source) -> dict[str, int]:

@@ -15,7 +15,7 @@ from seq2x.types import EOS, PAD, Padded
 if TYPE_CHECKING:
     from seq2x.tasks.generate import Generate
 
-__all__ = ["Source", "copy_ids", "one_line", "padded", "read"]
+__all__ = ["Source", "beyond_pointers", "copy_ids", "one_line", "padded", "read"]
 
 
 class Source(NamedTuple):
@@ -62,6 +62,14 @@ def read(members: Sequence[Generate], text: str) -> Source:
         own = copies(text, ids[0][:-1])
         copied = own._replace(ids=[*own.ids, EOS])
     return Source(text, tuple(ids), len(ids[0]) == 1, truncated, key, copied)
+
+
+def beyond_pointers(members: Sequence[Generate], source: Source, target: Sequence[int]) -> str:
+    """What of `target`, as text, pointers alone would have to write though `source` does not hold it; else nothing."""
+    if source.copied is None or not all(member.about.shape.copy == "pointer" for member in members):
+        return ""
+    missing = [symbol for symbol in target if symbol not in source.copied.ids]
+    return members[0].target_codec.tokens(missing[:1], source.extra)[0] if missing else ""
 
 
 def copy_ids(sources: Sequence[Source], device: torch.device) -> torch.Tensor | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from seq2x.data.frames import needed
 from seq2x.errors import DataError, DivergedError
-from seq2x.tasks.reading import Source, copy_ids, padded
+from seq2x.tasks.reading import Source, beyond_pointers, copy_ids, padded
 from seq2x.types import EOS, Batch
 
 if TYPE_CHECKING:
@@ -73,9 +73,8 @@ def unscorable(members: Sequence[Generate], item: Given) -> DataError | None:
     """
     shape, target = members[0].size, item.target
     place, ended = f"pair {item.row + 1:,}", target[-1:] == [EOS]
-    if missing := _not_held(members, item):
-        shown = members[0].target_codec.tokens([min(missing)], item.source.extra)[0]
-        found = f'a target with "{shown[:80]}", which the source does not hold'
+    if (missing := beyond_pointers(members, item.source, target)) and not item.source.blank:
+        found = f'a target with "{missing[:80]}", which the source does not hold'
         expected = "what the source holds: a pointer can write nothing else"
         return DataError(place, found, expected, "leave it out", item.row)
     if target and not ended and shape.decoder == "mask_predict":
@@ -94,12 +93,6 @@ def unscorable(members: Sequence[Generate], item: Given) -> DataError | None:
         expected = f"at most {most:,}: this model has learned no further {learned}"
         return DataError(place, found, expected, "leave it out, or cut it", item.row)
     return None
-
-
-def _not_held(members: Sequence[Generate], item: Given) -> set[int]:
-    """Symbols of a target that pointers alone would have to write though the source does not hold them."""
-    copied, only = item.source.copied, all(member.about.shape.copy == "pointer" for member in members)
-    return {*item.target}.difference(copied.ids) if only and copied is not None and not item.source.blank else set()
 
 
 def score_batch(members: Sequence[Generate], batch: Sequence[Given]) -> list[TargetScore]:
