@@ -125,3 +125,22 @@ def test_a_convolutional_language_model_is_judged_and_draws(place):
 def test_labels_stand_on_convolutions_too(place):
     assert len(predicted(place, "tagger", text="a b c d e f a")["tokens"]) == 7
     assert "convolutions" in cli("info", place / "tagger").out.decode()
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("language", "texts.txt"),
+        ("tagger", "tagged.tsv"),
+        pytest.param("masked", "pairs.tsv", marks=pytest.mark.slow),
+        pytest.param("ctc", "pairs.tsv", marks=pytest.mark.slow),
+    ],
+)
+def test_each_goes_on_from_its_weights(place, tmp_path, name, file):
+    line = ["--from", place / name, "--max-steps", "2", "--no-probe", "--device", "cpu"]
+    ended = cli("train", place / file, "-o", tmp_path / "run", *line)
+    assert ended.code == 0, ended.err
+    before, after = (json.loads(cli("info", run, "--json").out) for run in (place / name, tmp_path / "run"))
+    dropped = {name: value for name, value in after["model"].items() if name != "dropout"}
+    assert dropped == {name: value for name, value in before["model"].items() if name != "dropout"}
+    assert after["task"]["direction"] == before["task"]["direction"]

@@ -57,7 +57,7 @@ def inherit(settings: Settings, parent: Parent) -> Settings:
     task, shape = parent.task, _shape(parent)
     found: dict[str, Any] = {k: v for k, v in shape.to_json().items() if k in _names() and k not in _FREE}
     found |= {
-        "task": task.about.task,
+        "task": task.about.asked["task"],
         "model": shape.kind,
         "crf": shape.head == "crf",
         "source_units": task.source_codec.units,
