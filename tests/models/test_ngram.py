@@ -10,7 +10,7 @@ import torch
 
 from seq2x.arrays import to_numpy
 from seq2x.errors import FolderError, UsageError
-from seq2x.models import NgramShape, read_shape, rebuild
+from seq2x.models import NgramShape, rebuild, shape_from_json
 from seq2x.models.ngram import count, discounts
 from seq2x.search import Rules, Sampling, sample, search
 from seq2x.types import BOS, EOS, PAD, Batch, Padded
@@ -157,7 +157,7 @@ def test_the_order_ends_where_the_texts_do():
 
 def test_it_is_stored_as_counts_and_checked():
     model = counted(some(40), 3)
-    again = rebuild(read_shape(model.shape.to_json(), "x"))
+    again = rebuild(shape_from_json(model.shape.to_json(), "x"))
     again.load_state_dict(model.state_dict())
     again.check("x")
     assert torch.equal(again.log_prob(batch(TESTS)).items, model.log_prob(batch(TESTS)).items)
@@ -172,4 +172,4 @@ def test_it_is_stored_as_counts_and_checked():
 @pytest.mark.parametrize("change", [{"grams": 3}, {"grams": [0]}, {"grams": [1] * 12}, {"target_size": 2}, {"x": 1}])
 def test_shapes_that_cannot_be(change):
     with pytest.raises(FolderError):
-        read_shape({"kind": "ngram", "grams": [5], "target_size": 9, "max_target_length": 5} | change, "x")
+        shape_from_json({"kind": "ngram", "grams": [5], "target_size": 9, "max_target_length": 5} | change, "x")

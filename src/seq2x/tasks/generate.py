@@ -14,6 +14,7 @@ from itertools import chain
 
 import numpy as np
 import torch
+from torch import nn
 
 from seq2x.codecs.copying import Copies
 from seq2x.codecs.text import TextCodec
@@ -21,6 +22,7 @@ from seq2x.data.store import Store
 from seq2x.engine import Chosen
 from seq2x.errors import DataError, Seq2xError, UsageError
 from seq2x.models import AnyModel, ModelShape, Ngram, NgramShape, Shape, rebuild, shape_of
+from seq2x.models.ngram import count
 from seq2x.saved import Saved
 from seq2x.settings import AT_ONCE, Settings
 from seq2x.tasks.about import About
@@ -244,8 +246,21 @@ class Generate(Task):
         return learned(examples, settings)
 
     @classmethod
-    def shape(cls, settings: Settings, sources: int, targets: int, joint: bool) -> ModelShape:
+    def shape(cls, settings: Settings, sources: int, targets: int, joint: bool) -> ModelShape | NgramShape:
+        """Of n-grams, before any is counted."""
+        if settings.model == "ngram":
+            return NgramShape(target_size=targets, grams=(), max_target_length=settings.max_target_length)
         return shape_of(settings, sources, targets, joint)
+
+    @classmethod
+    def begin(cls, settings: Settings, codecs: Codecs, store: Store) -> tuple[nn.Module, Shape]:
+        """N-grams, which decide their own shape, with all that they will ever have."""
+        if settings.model != "ngram":
+            return super().begin(settings, codecs, store)
+        _, target = codecs
+        most = settings.max_target_length
+        model = count(store.target_ids, store.target_lengths, settings.order, target.size, most)
+        return model, model.shape
 
     @classmethod
     def holds(cls, shape: Shape) -> bool:

@@ -182,6 +182,13 @@ class Task(ABC):
     def build(cls, shape: Any) -> nn.Module:
         """A fresh model of a shape that `shape` gave."""
 
+    @classmethod
+    def begin(cls, settings: Settings, codecs: Codecs, store: Store) -> tuple[nn.Module, Shape]:
+        """The model that training on `store` begins with, its weights drawn from torch's generator, and its shape."""
+        source, target = codecs
+        shape = cls.shape(settings, source.size, target.size, source.vocabulary is target.vocabulary)
+        return cls.build(shape), shape
+
     @abstractmethod
     def objective(self, settings: Settings, store: Store, say: Callable[[str], None]) -> Objective:
         """What training on `store` minimises; `say` is told what goes wrong on the way."""

@@ -29,17 +29,17 @@ class Parent:
     task: Task
     run: Path
 
-    def shape(self, settings: Settings) -> ModelShape:
-        """The parent's shape with the new dropout."""
+    def begin(self, settings: Settings) -> tuple[nn.Module, ModelShape]:
+        """The model that training begins with, and its shape: the parent's weights, with the new dropout."""
+        shape = self._shape(settings)
+        model = self.task.build(shape)
+        model.load_state_dict(self.task.model.state_dict())
+        return model, shape
+
+    def _shape(self, settings: Settings) -> ModelShape:
         old = _shape(self)
         dropout = old.dropout if settings.dropout is None else settings.dropout
         return replace(old, dropout=dropout, attention_dropout=settings.attention_dropout)
-
-    def model(self, shape: ModelShape) -> nn.Module:
-        """A model of `shape` with the parent's weights."""
-        model = self.task.build(shape)
-        model.load_state_dict(self.task.model.state_dict())
-        return model
 
     def calm(self, settings: Settings, reasons: Mapping[str, str]) -> tuple[Settings, dict[str, str]]:
         """A lower rate than from scratch, where the user did not say."""

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import nn
 
 from seq2x.codecs import TextCodec
 from seq2x.data import Columns, Notes, merge, read, sniff
@@ -21,17 +20,15 @@ from seq2x.data.held_out import hold_out, write_examples
 from seq2x.data.pairing import require_fitting
 from seq2x.data.store import Store, data_fingerprint, open_store
 from seq2x.errors import DataError, FolderError, UsageError
-from seq2x.models import Shape
-from seq2x.models.ngram import count
 from seq2x.plan import plan, profile, task_of
 from seq2x.predict import model_folder
 from seq2x.run import load
-from seq2x.settings import Settings, broken_rule, several, tags
+from seq2x.settings import COUNTED, Settings, broken_rule, several, tags
 from seq2x.tasks import TASKS, Task, restore
 from seq2x.tasks.about import About
 from seq2x.tasks.learning import written
 from seq2x.tasks.seen import SEEN_FILE, Seen
-from seq2x.tasks.task import TARGET_FILE, Codecs
+from seq2x.tasks.task import TARGET_FILE
 from seq2x.training.feed import store_folder
 from seq2x.training.finetune import Parent, inherit, with_codec
 from seq2x.training.micro import seed_of
@@ -98,8 +95,7 @@ def prepare(
     settings, reasons = chosen.settings, dict(chosen.reasons)
     alignment = data.alignment()
     kind = TASKS["generate" if name == "lm" else name]
-    if settings.model != "ngram":
-        kind.shape(settings, 50, 50, joint=bool(settings.joint_vocab))  # what cannot be is said before all is read
+    kind.shape(settings, 50, 50, joint=bool(settings.joint_vocab))  # what cannot be is said before all is read
     if parent:
         settings, reasons = parent.calm(settings, reasons)
     train, valid = _split(data, settings)
@@ -114,7 +110,8 @@ def prepare(
     settings = _settle(settings, reasons)
     _say_plan(settings, reasons, *codecs, say)
     store, held_out = write_stores(folder, train, valid, codecs, kind.limits(settings), settings, key, say, alignment)
-    model, shape = _model(kind, store, settings, codecs, parent)
+    torch.manual_seed(seed_of(settings.seed, 0, 0, "init"))
+    model, shape = parent.begin(settings) if parent else kind.begin(settings, codecs, store)
     fitting = "perplexity" if looked.alone else looked.fit.metrics[0]
     about = About.of(settings, shape, fitting, length_ratio(store))
     seen = Seen.of(train(), codecs)
@@ -289,7 +286,7 @@ def _settle(settings: Settings, reasons: dict[str, str]) -> Settings:
     """What is decided only now: the precision of matrix work."""
     if settings.precision != "auto":
         return settings
-    if settings.model == "ngram":
+    if settings.model in COUNTED:
         return replace(settings, precision="fp32")
     wide = (settings.width or 0) >= 192 and settings.model == "transformer"
     able = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
@@ -324,30 +321,13 @@ def _say_plan(
         say(f"{name} = {getattr(settings, name)}  ({reason})")
     if settings.task == "lm":
         say(f"symbols: {target.size:,}")
-        if settings.label_smoothing and settings.model != "ngram":
+        if settings.label_smoothing and settings.model not in COUNTED:
             say(f"label_smoothing = {settings.label_smoothing} costs perplexity: 0 is usual for a language model")
         return
     say(f"symbols: {source.size:,} source, {target.size:,} target" + (" (one vocabulary)" if source is target else ""))
     if settings.sampled_softmax >= target.size:
         few = f"there are {target.size:,} target symbols, and all of them are learned from"
         say(f"warning: sampled_softmax = {settings.sampled_softmax:,} has no effect: {few}")
-
-
-def _model(
-    kind: type[Task], store: Store, settings: Settings, codecs: Codecs, parent: Parent | None
-) -> tuple[nn.Module, Shape]:
-    """With its first weights; n-grams, which decide their own shape, with all that they will ever have."""
-    source, target = codecs
-    if settings.model == "ngram":
-        most = settings.max_target_length
-        counted = count(store.target_ids, store.target_lengths, settings.order, target.size, most)
-        return counted, counted.shape
-    torch.manual_seed(seed_of(settings.seed, 0, 0, "init"))
-    if parent:
-        inherited = parent.shape(settings)
-        return parent.model(inherited), inherited
-    shape = kind.shape(settings, source.size, target.size, source.vocabulary is target.vocabulary)
-    return kind.build(shape), shape
 
 
 def _borrowed(settings: Settings) -> TextCodec | None:
