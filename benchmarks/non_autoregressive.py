@@ -1,11 +1,11 @@
-"""Greedy decoding beside mask-predict with four iterations: from which batch on is writing all at once no longer faster?
+"""Greedy decoding beside mask-predict with four iterations: from which batch on is writing all at once not faster?
 
     python -m benchmarks.non_autoregressive [--rounds 5] [--threads 1] [--batches 1 2 4 8 16 32] [--device cpu]
 
-Both are Transformers of the same widths (that of recipe `multi30k-en-de-fast`: 3+3 layers, 256 wide, 6,000 symbols) with
-random weights, decoded by the torch backend. Sources have 15 symbols, and every output is made to have 20: greedy takes
-20 steps, mask-predict four passes, for one length or for five around it. A ratio above 1 says how many times as many
-sentences mask-predict writes in the same time.
+Both are Transformers of the same widths (those of recipe `multi30k-en-de-fast`: 3+3 layers, 256 wide, 6,000 symbols)
+with random weights, decoded by the torch backend. Sources have 15 symbols, and every output is made to have 20: greedy
+takes 20 steps, mask-predict four passes, for one length or for five around it. A ratio above 1 says how many times as
+many sentences mask-predict writes in the same time.
 """
 
 from __future__ import annotations

@@ -73,11 +73,15 @@ def _shape(choice: Mapping[str, Any]) -> ModelShape | None:
 
 
 def product(kind: str) -> Iterator[ModelShape]:
-    """Every shape of a kind that does not contradict itself."""
-    names = _relevant(kind)
-    for values in itertools.product(*(OPTIONS[name] for name in names)):
-        if shape := _shape({"kind": kind, **dict(zip(names, values, strict=True))}):
-            yield shape
+    """Every shape of a kind that does not contradict itself; what does nothing beside another option does not vary."""
+    names = [name for name in _relevant(kind) if name != "decoder"]
+    for decoder in OPTIONS["decoder"]:
+        first = {"kind": kind, "decoder": decoder}
+        idle = ("decoder_layers", *_OF_DECODER) if decoder == "ctc" else ()
+        options = [OPTIONS[name][:1] if name in idle else OPTIONS[name] for name in names]
+        for values in itertools.product(*options) if _shape(first) else ():
+            if shape := _shape(first | dict(zip(names, values, strict=True))):
+                yield shape
 
 
 def _pairs(choice: Mapping[str, Any]) -> set[tuple[tuple[str, Any], ...]]:
