@@ -241,8 +241,11 @@ class Filled(Protocol):
         """`[N,T,S]`, if `"attention"` was wanted."""
         ...
 
-    def best(self, forbid: Array | None = None) -> tuple[Array, Array]:
-        """The best symbol of each position but those in `forbid` `[F]`, ties by the lower id: (log p, ids)."""
+    def best(self, forbid: Array | None = None, at: Array | None = None) -> tuple[Array, Array]:
+        """The best symbol of each position but those in `forbid` `[F]`, ties by the lower id: (log p, ids).
+
+        `at` `[N,T]`: the positions that are asked for; of others anything may be said.
+        """
         ...
 
 

@@ -224,3 +224,7 @@ def test_best_is_the_highest_of_all(chunked):
         values, ids = answer.best(forbidden)
         assert torch.equal(ids, allowed.argmax(-1))
         torch.testing.assert_close(values, allowed.amax(-1), rtol=0, atol=1e-12)
+        at = torch.arange(hidden.shape[0] * hidden.shape[1]).view(hidden.shape[:2]) % 3 == 1
+        some, found = answer.best(forbidden, at)
+        assert torch.equal(found[at], ids[at])
+        torch.testing.assert_close(some[at], values[at], rtol=0, atol=1e-12)

@@ -20,7 +20,7 @@ class Answer:
     def __init__(self, log_p_NTV):
         self.log_p_NTV = log_p_NTV
 
-    def best(self, forbid=None):
+    def best(self, forbid=None, at=None):
         allowed = self.log_p_NTV.copy()
         allowed[..., forbid] = -np.inf
         return allowed.max(-1), allowed.argmax(-1)

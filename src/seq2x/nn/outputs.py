@@ -141,11 +141,16 @@ class VocabularyAnswer:
         values, ids = arrays.top(log_p if forbid is None else arrays.without(log_p, forbid, own=True), c)
         return values, ids
 
-    def best(self, forbid: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def best(self, forbid: Tensor | None = None, at: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The best symbol of every row, ties by the lower id: (log p, ids), both `[...]`; in chunks.
 
-        `forbid` `[F]`: symbols that no row chooses. Prefer it to `top` for all positions of many outputs at once.
+        `forbid` `[F]`: symbols that no row chooses. `at` `[...]`: the rows that are asked for; of others anything may
+        be said. Prefer it to `top` for many positions of many outputs at once.
         """
+        if at is not None and arrays.on_host(at):
+            values, ids = (torch.zeros(at.shape, dtype=dtype) for dtype in (self.weight.dtype, torch.int64))
+            values[at], ids[at] = VocabularyAnswer(self.hidden[at], self.weight, self.bias).best(forbid)
+            return values, ids
         rows = self._rows()
         values, ids = rows.new_empty(len(rows)), rows.new_empty(len(rows), dtype=torch.int64)
         step = _chunk_rows(self.weight)

@@ -44,7 +44,7 @@ def refine(refiner: Refiner, memory: Any, max_lengths: Array, rules: Refinement,
             masked = canvas.doubted((canvas.lengths - 1) * (total - iteration) // total)
         xp = namespace(masked)
         filled = refiner.fill(memory, xp.where(masked, MASK, canvas.tokens), want)
-        log_p, ids = filled.best(forbid)
+        log_p, ids = filled.best(forbid, masked)
         canvas = canvas._replace(
             tokens=xp.where(masked, ids, canvas.tokens), log_p=xp.where(masked, float64(log_p), canvas.log_p)
         )
