@@ -77,7 +77,7 @@ def _words(name: str, facts: dict[str, Any]) -> str:
     counted, reads = model["kind"] in COUNTED, _reads(model)
     lines = [
         f"{name}: {_what(model, task)} ({task['task']})",
-        f"  made by    {facts['writer']}, after {facts['step']:,} {'passes' if counted else 'updates'}",
+        f"  made by    {facts['writer']}, after {_course(facts['step'], counted)}",
         f"  model      {_model(model)}" + _size(model, facts["parameters"]),
         f"  reads      {_side(facts['source'])}; at most {model['max_source_length']:,} {_pieces(task)}"
         if reads
@@ -94,6 +94,11 @@ def _words(name: str, facts: dict[str, Any]) -> str:
         lines.append(f"  began from {_short(about['parent'])}")
     lines.append(f"  files      {len(facts['files'])}, {_bytes(size)}; every sum agrees")
     return "\n".join(map(escape, lines)) + "\n"  # the folder may be somebody else's
+
+
+def _course(step: int, counted: bool) -> str:
+    """How long a run was trained."""
+    return f"{step:,} {'pass' if step == 1 else 'passes'}" if counted else f"{step:,} updates"
 
 
 def _reads(model: dict[str, Any]) -> bool:
