@@ -23,7 +23,7 @@ from benchmarks import paired
 from benchmarks.training import PLAIN, batches, seq2x_updates
 from seq2x.models import EncoderDecoder, ModelShape, build
 from seq2x.objectives import Attended, Rewarded, ScheduledSampling
-from seq2x.search import Rules, search
+from seq2x.search import Fusion, Rules, search
 from seq2x.types import NOTHING, Batch, Objective, Padded
 
 LENGTH = 20  # symbols of every output that is decoded
@@ -31,10 +31,11 @@ LENGTH = 20  # symbols of every output that is decoded
 
 @dataclass(frozen=True)
 class Mechanism:
-    """What is changed in the shape of the model, and what is learned."""
+    """What is changed in the shape of the model, and what is learned; `lm`: a language model of its size helps."""
 
     shape: Mapping[str, Any] = field(default_factory=dict)
     objective: Objective = PLAIN
+    lm: bool = False
 
 
 def shortness(rows: np.ndarray, outputs: Sequence[Sequence[Sequence[int]]]) -> np.ndarray:
@@ -73,19 +74,23 @@ MECHANISMS = {
     "copy = generator, coverage": Mechanism(
         {"copy": "generator", "attention_history": "coverage"}, Attended(PLAIN, coverage=1.0)
     ),
+    "source = false (a language model)": Mechanism({"source": False, "tied": "target"}),
+    "--lm (shallow fusion)": Mechanism(lm=True),
 }
 
 
-def decoding(model: EncoderDecoder, batch: Batch) -> Callable[[int], float]:
+def decoding(model: EncoderDecoder, batch: Batch, lm: EncoderDecoder | None = None) -> Callable[[int], float]:
     """Greedy decoding of one batch, every output `LENGTH` symbols long; the unit of work is one sentence."""
     lengths = batch.source.lengths.numpy()
     rules = Rules(beam_size=1, min_length=LENGTH)
+    decoder = model if lm is None else Fusion(model, lm.eval(), 0.3)
 
     @torch.no_grad()
     def work(_: int) -> float:
         model.eval()
-        memory = model.encode(batch.source, batch.copy_ids)
-        search(model, memory, lengths, np.full(len(lengths), LENGTH), rules, None, NOTHING)
+        memory: Any = model.encode(batch.source, batch.copy_ids)
+        memory = memory if lm is None else (memory, lm.encode(batch.source))
+        search(decoder, memory, lengths, np.full(len(lengths), LENGTH), rules, None, NOTHING)
         return len(lengths)
 
     return work
@@ -121,7 +126,8 @@ def main() -> None:
             },
             arguments.rounds,
         )
-        decoded = paired.rounds({"off": decoding(off, few), "on": decoding(on, few)}, arguments.rounds)
+        lm = build(replace(base, **MECHANISMS["source = false (a language model)"].shape)) if mechanism.lm else None
+        decoded = paired.rounds({"off": decoding(off, few), "on": decoding(on, few, lm)}, arguments.rounds)
         costs = [paired.ratio(rates["off"], rates["on"]) for rates in (trained, decoded)]
         print(f"{name}: an update takes {costs[0]} times as long, greedy decoding {costs[1]}", flush=True)
 

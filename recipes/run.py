@@ -19,8 +19,8 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -33,22 +33,35 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Test:
-    """One set to evaluate on: a file of the data, which columns, which of its lines, and the metrics to report."""
+    """One set to evaluate on: a file of the data, which columns, which of its lines, and the metrics to report.
+
+    `texts`: its lines are texts that stand alone. `helps`: what is evaluated is the run of that recipe, in the folder
+    beside, with the run that was trained as its language model.
+    """
 
     name: str
     file: str
     metrics: Sequence[str]
     reverse: bool = False
     keep: Callable[[Sequence[Pair]], Iterable[Pair]] = tuple
+    texts: bool = False
+    helps: str = ""
+    label: int = 0
+    """Of a CoNLL file: which column is the label."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a recipe is judged by; the settings stand in NAME.toml. `adapter` makes its data, and that of its tests."""
+    """What a recipe is judged by; the settings stand in NAME.toml. `adapter` makes its data, and that of its tests;
+    `vocab_from`: the recipe of the run beside it whose vocabulary is taken.
+    """
 
     published: str
     tests: Sequence[Test]
     adapter: str = ""
+    vocab_from: str = ""
+    conll: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    """TSV files to make first, in the folder `${SEQ2X_TAGGED}`: name -> (a CoNLL file, which column is the label)."""
 
 
 def _words_of_cmudict(seen: bool) -> Callable[[Sequence[Pair]], Iterable[Pair]]:
@@ -75,6 +88,11 @@ _ANSWERS = [Test("dev", "dev.tsv", ["exact_match", "chrf"])]
 _SENTENCES = [Test("dev", "dev.tsv", ["exact_match"])]
 _COPYING = "with copying 71 % exact match on the test set (Finegan-Dollak et al. 2018)"
 _LONG_COPYING = "with copying 51 % exact match on the test set (Finegan-Dollak et al. 2018)"
+_PTB = [Test("valid", "lm/ptb/ptb.valid.txt.gz", ["perplexity_word"], texts=True)]
+_POS = {"train.tsv": ("pos/ud_en_ewt/train.conll.gz", 1)}
+_POS_TESTS = [Test("dev", "pos/ud_en_ewt/dev.conll", ["accuracy", "exact_match"], label=1)]
+_NER = {"train.tsv": ("ner/resume_zh/train.conll.gz", 1)}
+_NER_TESTS = [Test("dev", "ner/resume_zh/dev.conll", ["accuracy", "exact_match"], label=1)]
 
 RECIPES = {
     "geoquery": Recipe(_COPYING, _SQL, "geoquery_sql"),
@@ -85,7 +103,19 @@ RECIPES = {
     "cmrc2018-pointer": Recipe("-", _ANSWERS, "cmrc2018"),
     "scitldr": Recipe("-", _SENTENCES, "scitldr"),
     "scitldr-pointer": Recipe("-", _SENTENCES, "scitldr"),
+    "pos-hmm": Recipe("-", _POS_TESTS, conll=_POS),
+    "pos-hmm-trigram": Recipe("-", _POS_TESTS, conll=_POS),
+    "pos-lstm": Recipe("-", _POS_TESTS, conll=_POS),
+    "pos-lstm-crf": Recipe("-", _POS_TESTS, conll=_POS),
+    "ner-hmm": Recipe("-", _NER_TESTS, conll=_NER),
+    "ner-lstm": Recipe("-", _NER_TESTS, conll=_NER),
+    "ner-lstm-crf": Recipe("-", _NER_TESTS, conll=_NER),
     "cmudict-small": Recipe("-", _SMALL),
+    "cmudict-small-lm": Recipe("-", [replace(_SMALL[0], helps="cmudict-small")], vocab_from="cmudict-small"),
+    "ptb-ngram": Recipe("about 141, test (Mikolov et al. 2011)", _PTB),
+    "ptb-lstm-small": Recipe("RNN 124.7, medium LSTM 82.7, test (Zaremba et al. 2014)", _PTB),
+    "ptb-transformer-small": Recipe("-", _PTB),
+    "ptb-lstm-medium": Recipe("82.7, test; 86.2, valid (Zaremba et al. 2014)", _PTB),
     "cmudict-small-location": Recipe("-", _SMALL),
     "cmudict-small-coverage": Recipe("-", _SMALL),
     "cmudict-small-guided": Recipe("-", _SMALL),
@@ -99,6 +129,7 @@ RECIPES = {
     "cmudict-small-forward": Recipe("-", _SMALL),
     "cmudict-small-local": Recipe("-", _SMALL),
     "cmudict-small-heads": Recipe("-", _SMALL),
+    "cmudict-small-ctc": Recipe("-", _SMALL),
     "cmudict": Recipe(
         "Transformer 22.1 % word errors (Yolchuyeva et al. 2019, another split)",
         [
@@ -117,6 +148,7 @@ RECIPES = {
     "multi30k-en-de-small-self-critical": Recipe("-", _RAW),
     "multi30k-en-de-words": Recipe("-", _TOKENISED),
     "multi30k-en-de-words-sampled": Recipe("-", _TOKENISED),
+    "multi30k-en-de-mask-predict": Recipe("-", _RAW),
     "tatoeba-en-zh": Recipe("-", [Test("dev", "mt/tatoeba_en-zh/dev.tsv", ["bleu", "chrf"])]),
     "tatoeba-zh-en": Recipe("-", [Test("dev", "mt/tatoeba_en-zh/dev.tsv", ["bleu", "chrf"], reverse=True)]),
 }
@@ -136,6 +168,28 @@ def _pairs(file: str, reverse: bool = False, folder: Path | None = None) -> list
     return [(b, a) if reverse else (a, b) for a, b in rows]
 
 
+def _sentences(file: str, label: int) -> Iterable[Pair]:
+    """Tokens and labels of each sentence of a CoNLL file: a word a line, columns by TAB or blank."""
+    words: list[tuple[str, str]] = []
+    raw = _data(file).read_bytes()
+    for line in [*(gzip.decompress(raw) if file.endswith(".gz") else raw).decode("utf-8").split("\n"), ""]:
+        columns = line.split("\t") if "\t" in line else line.split(" ")
+        if line.strip():
+            words.append((columns[0].strip().replace(" ", "_") or "_", columns[label].strip()))
+        elif words:
+            yield " ".join(word for word, _ in words), " ".join(tag for _, tag in words)
+            words = []
+
+
+def _make_tagged(recipe: Recipe, folder: Path) -> None:
+    """The TSV files of a recipe of CoNLL data, where the recipe looks for them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ["SEQ2X_TAGGED"] = str(folder)
+    for name, (file, label) in recipe.conll.items():
+        rows = "".join(f"{tokens}\t{labels}\n" for tokens, labels in _sentences(file, label))
+        (folder / name).write_text(rows, encoding="utf-8")
+
+
 def _seq2x(*arguments: str) -> str:
     """Run the command line as a user would; its progress goes to the terminal."""
     done = subprocess.run([sys.executable, "-m", "seq2x", *arguments], stdout=subprocess.PIPE, text=True, check=False)
@@ -149,11 +203,18 @@ def _evaluate(run: Path, test: Test, adapter: str) -> dict[str, object]:
     folder = adapters.cache() / adapter if adapter else None
     file = run / "tests" / f"{test.name.replace(', ', '-').replace(' ', '-')}.tsv"
     file.parent.mkdir(exist_ok=True)
-    rows = list(test.keep(_pairs(test.file, test.reverse, folder)))
-    file.write_text("".join(f"{source}\t{target}\n" for source, target in rows), encoding="utf-8")
     wanted = [word for metric in test.metrics for word in ("--metric", metric)]
-    wanted += ["--columns", "source=1,target=2"]  # as just written, whatever the files were that the run was trained on
-    return {"items": len(rows), **json.loads(_seq2x("evaluate", str(run), str(file), "--json", *wanted))["results"]}
+    if test.texts:
+        file = _data(test.file)
+    else:
+        pairs = list(_sentences(test.file, test.label)) if test.label else _pairs(test.file, test.reverse, folder)
+        rows = list(test.keep(pairs))
+        file.write_text("".join(f"{source}\t{target}\n" for source, target in rows), encoding="utf-8")
+        wanted += ["--columns", "source=1,target=2"]  # as just written, whatever files the run was trained on
+    if test.helps:
+        run, wanted = run.parent / test.helps, [*wanted, "--lm", str(run)]
+    found = json.loads(_seq2x("evaluate", str(run), str(file), "--json", *wanted))
+    return {"items": found["items"], **found["results"]}
 
 
 def train(name: str, out: Path, extra: Sequence[str]) -> None:
@@ -163,6 +224,10 @@ def train(name: str, out: Path, extra: Sequence[str]) -> None:
     if recipe.adapter:
         os.environ["SEQ2X_CACHE"] = str(adapters.cache())
         adapters.make(recipe.adapter, _data(""))
+    if recipe.vocab_from:
+        extra = [*extra, "--vocab-from", str(out.parent / recipe.vocab_from)]
+    if recipe.conll:
+        _make_tagged(recipe, out.with_name(f"{out.name}-data"))
     _seq2x("train", str(HERE / f"{name}.toml"), "--out", str(out), *extra)
     info = json.loads(_seq2x("info", str(out), "--json"))
     seconds = [json.loads(line)["time"]["seconds"] for line in (out / "metrics.jsonl").open(encoding="utf-8")]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from seq2x.metrics import Fit
 from seq2x.models.shape import shape_of
-from seq2x.plan import Profile, Side, estimate_seconds, plan, profile
+from seq2x.plan import Profile, Side, estimate_seconds, plan, profile, task_of
 from seq2x.settings import Settings, resolve
 from seq2x.types import Example
 
@@ -44,6 +44,16 @@ def translations(lines=300):
 
 def chosen(pairs, count=None, **given):
     return plan(profile(examples(pairs), count), Settings(**given))
+
+
+def test_texts_that_stand_alone():
+    texts = [("", text) for _, text in translations()]
+    found = chosen(texts)
+    assert (found.settings.task, found.settings.valid_metric, found.settings.units) == ("lm", "loss", "bpe")
+    assert found.settings.source_units == "bpe" and found.settings.joint_vocab
+    assert found.reasons["preset"].startswith("300 texts") and "learning_rate" in found.reasons
+    counted = chosen(texts, model="ngram")
+    assert counted.settings.valid_size == 30 and not {"layers", "learning_rate", "max_steps"} & set(counted.reasons)
 
 
 def test_pronunciation():
@@ -234,3 +244,16 @@ def test_plan_needs_no_torch():
 
     code = "import seq2x.plan, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_tagger_is_made_where_it_is_asked_for_and_is_only_mentioned_where_the_data_looks_like_one():
+    tokens = examples([("the dog barks now", "D N V A"), ("a cat sat down", "D N V A")] * 60)
+    looked = profile(tokens)
+    assert looked.labels and plan(looked, Settings()).settings.task == "generate"
+    assert "--task tag" in plan(looked, Settings()).reasons["task"]
+    assert "--task tag" not in plan(dataclasses.replace(looked, labels=False), Settings()).reasons["task"]
+    for asked in (Settings(task="tag"), Settings(crf=True), Settings(model="hmm")):
+        found = plan(profile(tokens, task=task_of(asked)[0]), asked)
+        assert (found.settings.task, found.settings.valid_metric) == ("tag", "accuracy")
+        assert found.settings.model == ("hmm" if asked.model == "hmm" else "lstm")
+        assert (found.settings.max_steps is None) == (asked.model == "hmm") and found.settings.valid_size

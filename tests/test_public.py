@@ -10,7 +10,7 @@ import pytest
 
 import seq2x
 
-FUNCTIONS = ["check", "compare", "evaluate", "load", "score", "train"]
+FUNCTIONS = ["align", "check", "compare", "evaluate", "load", "score", "train"]
 NAMES = ["Prediction", "Result", "Settings", "__version__", *FUNCTIONS]
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "Result",
     "Settings",
     "__version__",
+    "align",
     "check",
     "compare",
     "evaluate",
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from seq2x.aligning import align
     from seq2x.data.check import check
     from seq2x.evaluate import compare, evaluate, score
     from seq2x.predict import load
@@ -62,6 +64,10 @@ def __getattr__(name: str) -> Any:
         import seq2x.evaluate as module
 
         return getattr(module, name)
+    if name == "align":
+        from seq2x.aligning import align
+
+        return align
     if name == "check":
         from seq2x.data.check import check
 

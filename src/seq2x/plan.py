@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from seq2x.metrics import Fit, are_symbols, fit
-from seq2x.settings import Settings
+from seq2x.settings import COUNTED, Settings, tags
 from seq2x.types import Example
 
-__all__ = ["Plan", "Profile", "Side", "estimate_seconds", "plan", "profile"]
+__all__ = ["Plan", "Profile", "Side", "estimate_seconds", "plan", "profile", "task_of"]
 
 _SAMPLE = 20_000  # examples looked at; the first ones, every one of them in small data
 
@@ -39,13 +39,20 @@ class Side:
 @dataclass(frozen=True, slots=True)
 class Profile:
     """What the plan knows about the data. `shared` is what the two
-    sides' distributions of letters have in common, 0 to 1."""
+    sides' distributions of letters have in common, 0 to 1. Where texts stand `alone`, there is one side: the target."""
 
     pairs: int
     source: Side
     target: Side
     shared: float
     fit: Fit  # the metrics that fit the targets
+    alone: bool = False
+    labels: bool = False  # each target has as many blank-separated symbols of a small set as its source has words
+
+    @property
+    def counted(self) -> str:
+        """How many there are, in words."""
+        return f"{self.pairs:,} {'texts' if self.alone else 'pairs'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,18 @@ class Plan:
     reasons: Mapping[str, str]
 
 
-def profile(examples: Iterable[Example], pairs: int | None = None) -> Profile:
+def task_of(settings: Settings) -> tuple[str, str]:
+    """(the task, why): as told, else by a setting that is for taggers alone, else generate, which can do what any other
+    task does. Data is no reason: names and their sounds, sums and their digits look like tokens and their labels.
+    """
+    if settings.task != "auto":
+        return settings.task, "as told"
+    if tags(settings):
+        return "tag", "crf labels tokens" if settings.crf else "an HMM labels tokens"
+    return "generate", "text on both sides"
+
+
+def profile(examples: Iterable[Example], pairs: int | None = None, task: str = "generate") -> Profile:
     """Look at the first examples. `pairs`: how many there are in all (None: those given)."""
     sources: list[str] = []
     references: list[tuple[str, ...]] = []
@@ -66,10 +84,18 @@ def profile(examples: Iterable[Example], pairs: int | None = None) -> Profile:
             sources.append(example.source)
             references.append(example.targets)
     targets = [of_one[0] for of_one in references]
+    if sources and not any(sources):
+        side, pairs = _side(targets), total if pairs is None else pairs
+        return Profile(
+            pairs, side, side, 1.0, Fit(("loss",), "the log-probability of text that was held out"), alone=True
+        )
     source, target = _side(sources), _side(targets)
     letters = [Counter(c for text in side for c in text.lower() if c.isalpha()) for side in (sources, targets)]
     common = _overlap(*letters)
-    return Profile(total if pairs is None else pairs, source, target, common, fit(sources, references))
+    labels = target.symbols and all(len(s.split()) == len(t.split()) for s, t in zip(sources, targets, strict=True))
+    return Profile(
+        total if pairs is None else pairs, source, target, common, fit(sources, references, task), labels=labels
+    )
 
 
 def _overlap(a: Counter[str], b: Counter[str]) -> float:
@@ -81,8 +107,18 @@ def _overlap(a: Counter[str], b: Counter[str]) -> float:
 def plan(data: Profile, settings: Settings, *, device: str = "cpu") -> Plan:
     """Fill every gap in `settings` from `data`. `device`: "cpu" or "cuda" (which can afford more)."""
     given = _Given(settings)
-    _plan_text(data, given)
+    task, why = ("lm", "texts without a source") if data.alone else task_of(settings)
+    if task == "generate" and data.labels:
+        why += "; each line has as many labels as tokens: --task tag would label the tokens"
+    given.choose("task", task, why)
+    if task == "tag":
+        _plan_tokens(given)
+    else:
+        _plan_text(data, given)
     given.choose("valid_metric", data.fit.metrics[0], data.fit.reason)
+    if given["model"] in COUNTED:  # nothing of a training is to be chosen
+        _plan_held_out(data, given)
+        return Plan(given.settings, given.reasons)
     _plan_size(data, given, device)
     _plan_rates(data, given)
     _plan_steps(data, given, device)
@@ -156,20 +192,21 @@ def _side(texts: list[str]) -> Side:
     )
 
 
-def _units(side: Side, pairs: int) -> tuple[str, str]:
+def _units(side: Side, pairs: int, counted: str) -> tuple[str, str]:
     if side.symbols:
         return "word", f"{side.words} different blank-separated symbols: each is one"
     if side.script in _NO_BLANKS:  # how many words a line has cannot be seen there
         if pairs >= _ENOUGH:
-            return "bpe", f"{side.script} script, {pairs:,} pairs: enough for frequent words to become symbols"
-        return "char", f"{side.script} script without blanks; {pairs:,} pairs are few for learned words"
+            return "bpe", f"{side.script} script, {counted}: enough for frequent words to become symbols"
+        return "char", f"{side.script} script without blanks; {counted} are few for learned words"
     if side.mean_words <= 2.0 or side.mean_characters <= 24:
         return "char", f"short texts ({side.mean_characters:.0f} characters on average): spelling matters"
     return "bpe", f"running text ({side.mean_words:.0f} words on average)"
 
 
 def _plan_text(data: Profile, given: _Given) -> None:
-    given.choose("task", "generate", "text on both sides")
+    if data.alone:
+        given.choose("joint_vocab", True, "there is one side")
     one = _one_vocabulary(given)
     _plan_units(data, given, one)
     if given["units"] == "auto" and given["source_units"] == given["target_units"]:
@@ -185,15 +222,23 @@ def _plan_text(data: Profile, given: _Given) -> None:
         given.choose("joint_vocab", False, f"the two sides share only {data.shared:.0%} of their letters")
     for limit, size in ((5_000, 2_000), (20_000, 4_000), (50_000, 6_000), (200_000, 8_000), (1_000_000, 16_000)):
         if data.pairs <= limit:
-            given.choose("vocab_size", size, f"at most; {data.pairs:,} pairs see each of so many symbols often enough")
-    given.choose("vocab_size", 32_000, f"at most; {data.pairs:,} pairs")
+            given.choose("vocab_size", size, f"at most; {data.counted} see each of so many symbols often enough")
+    given.choose("vocab_size", 32_000, f"at most; {data.counted}")
+
+
+def _plan_tokens(given: _Given) -> None:
+    given.choose("model", "lstm", "it reads both directions, and learns from fewer lines than a Transformer")
+    given.choose("units", "word", "a token is what stands between blanks")
+    given.choose("source_units", "word", "a token, and its letters")
+    given.choose("target_units", "word", "a label is one symbol")
+    given.choose("joint_vocab", False, "a token is no label")
 
 
 def _plan_units(data: Profile, given: _Given, one: str) -> None:
     """`one`: why both sides must be of one kind, if so. Then what can spell is preferred, words alone cannot."""
     names = ("source_units", "target_units")
     told = [given[name] for name in names if given[name] != "auto"]
-    found = [_units(side, data.pairs) for side in (data.source, data.target)]
+    found = [_units(side, data.pairs, data.counted) for side in (data.source, data.target)]
     for name, (kind, reason) in zip(names, found, strict=True):
         if given["units"] != "auto":
             given.choose(name, given["units"], "as units says")
@@ -230,13 +275,13 @@ _RECURRENT = {"tiny": (1, 128), "small": (1, 256), "base": (2, 512), "big": (4, 
 def _plan_size(data: Profile, given: _Given, device: str) -> None:
     pairs = data.pairs
     if pairs < 2_000:
-        given.choose("preset", "tiny", f"{pairs:,} pairs: a small model learns them and does not only remember them")
+        given.choose("preset", "tiny", f"{data.counted}: a small model learns them and does not only remember them")
     elif pairs < 500_000 or device == "cpu":
-        given.choose("preset", "small", f"{pairs:,} pairs" + (" on a processor" if device == "cpu" else ""))
+        given.choose("preset", "small", f"{data.counted}" + (" on a processor" if device == "cpu" else ""))
     elif pairs < 10_000_000:
-        given.choose("preset", "base", f"{pairs:,} pairs on an accelerator")
+        given.choose("preset", "base", f"{data.counted} on an accelerator")
     else:
-        given.choose("preset", "big", f"{pairs:,} pairs on an accelerator")
+        given.choose("preset", "big", f"{data.counted} on an accelerator")
     if given["decoder"] == "coupled":
         given.choose("model", "gru", "a coupled decoder is two recurrent cells")
     given.choose("model", "transformer", "trains fastest and is usually best")
@@ -266,7 +311,7 @@ def _plan_size(data: Profile, given: _Given, device: str) -> None:
         given.choose("width", width, f"preset {preset}, recurrent")
     for limit, share in ((10_000, 0.3), (100_000, 0.2), (1_000_000, 0.1)):
         if pairs < limit:
-            given.choose("dropout", share, f"{pairs:,} pairs: the fewer, the more")
+            given.choose("dropout", share, f"{data.counted}: the fewer, the more")
     given.choose("dropout", 0.1, "the usual value for much data")
 
 
@@ -333,6 +378,10 @@ def _plan_steps(data: Profile, given: _Given, device: str) -> None:
     given.choose("warmup_steps", warmup, f"the rate climbs for the first tenth of the steps, from 50 to {most}")
     valid = _round(min(max(given["max_steps"] / 25, 25), 2_000))
     given.choose("valid_steps", min(valid, given["max_steps"]), "about 25 looks at held-out data")
+    _plan_held_out(data, given)
+
+
+def _plan_held_out(data: Profile, given: _Given) -> None:
     if given["valid"] is None:
         size = max(1, min(500, data.pairs // 10))
         given.choose("valid_size", size, "held out of training: a tenth, 500 at most, which tell two models apart")

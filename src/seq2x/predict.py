@@ -23,8 +23,8 @@ from seq2x.settings import Settings
 from seq2x.types import NOTHING, Prediction, Want
 
 if TYPE_CHECKING:
+    from seq2x.tasks import Task
     from seq2x.tasks.constraining import GuideMaker
-    from seq2x.tasks.generate import Generate
 
 __all__ = ["Predictor", "load", "model_folder"]
 
@@ -49,14 +49,17 @@ class Predictor:
     that the whole output matches (see `seq2x.codecs.pattern`). An output that cannot be so is empty, its `stopped` is
     "unmet" and its `unmet` says why; the others go on. `guide`: a function of the inputs of a batch and the codec of
     the outputs that makes a `seq2x.search.Guide`, for what no finite automaton can say.
+
+    Of a language model a text is how its output begins (`run("Once upon a time")`, `run("")`), and `prefix` is for
+    texts that are blank.
     """
 
     def __init__(
         self,
-        task: Generate,
+        task: Task,
         seen: bytes | None = None,
         seen_by_team: Sequence[bytes | None] = (),
-        reranker: Generate | None = None,
+        reranker: Task | None = None,
         seen_by_reranker: bytes | None = None,
     ) -> None:
         """`seen`: the run's record of what it was trained on (see `seq2x.tasks.seen`), where there is one;
@@ -149,15 +152,17 @@ class Predictor:
 
     def _reranked(
         self,
-        other: Generate,
+        other: Task,
         texts: Sequence[str],
         wishes: tuple[Sequence[str], Sequence[Sequence[str]]],
         settings: Settings,
         want: Want,
     ) -> list[Prediction]:
         """`wishes`: prefixes and required phrases, which it refuses."""
+        from seq2x.tasks.generate import Generate
         from seq2x.tasks.rerank import rerank
 
+        assert isinstance(self.task, Generate) and isinstance(other, Generate)  # see `load`
         for name, given in zip(("prefix", "require"), wishes, strict=True):
             for row, one in enumerate(given):
                 if one:
@@ -178,9 +183,11 @@ class Predictor:
             if rooms[name] not in _ROOMS:
                 raise UsageError(name, f"it belongs to {rooms[name]}", "a setting of search or machine", "leave it out")
         own = {name: value for name, value in self.task.about.search.items() if rooms[name] in _ROOMS}
-        if "n_best" in changes and "beam_size" not in changes and isinstance(changes["n_best"], int):
-            own["beam_size"] = max(own.get("beam_size", Settings().beam_size), changes["n_best"])
-        resolved = resolve(own | changes, "settings")
+        shape = self.task.about.shape
+        wide: Literal["length_beam", "beam_size"] = "length_beam" if shape.decoder == "mask_predict" else "beam_size"
+        if "n_best" in changes and wide not in changes and isinstance(changes["n_best"], int):
+            own[wide] = max(own.get(wide, getattr(Settings(), wide)), changes["n_best"])
+        resolved = resolve({**own, **changes, **self.task.about.asked}, "settings")
         for name in ("device", "threads"):
             self._require_there(name, getattr(resolved, name))
         return resolved
@@ -265,13 +272,15 @@ def load(
     threads: int = 0,
     ensemble: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     rerank: str | os.PathLike[str] | None = None,
+    lm: str | os.PathLike[str] | None = None,
 ) -> Predictor:
     """The run in `folder` (the run folder, or its `best/` alone), ready to use.
 
     `ensemble`: a further run, or several, trained with the same target vocabulary, that decide together with it.
     `rerank`: another run, with whatever symbols and direction, that has a say in which of the best outputs of both is
-    chosen. `threads`: CPU threads, 1,024 at most; 0 leaves torch's own choice. Raises `FolderError` for a folder that
-    cannot be trusted, `DeviceError` for a device that is not there, `UsageError` for an argument of the wrong kind.
+    chosen. `lm`: a language model that has a say in what they predict, by `lm_weight` and as `lm_use` has it.
+    `threads`: CPU threads, 1,024 at most; 0 leaves torch's own choice. Raises `FolderError` for a folder that cannot be
+    trusted, `DeviceError` for a device that is not there, `UsageError` for an argument that is of the wrong kind.
     """
     from seq2x import run
     from seq2x.settings import resolve
@@ -280,12 +289,16 @@ def load(
         raise UsageError("device", f"a {type(device).__name__}", "auto, cpu, cuda or cuda:N")
     threads = resolve({"threads": threads}, "settings").threads
     others = [ensemble] if isinstance(ensemble, str | os.PathLike) else ensemble
+    if rerank is not None and lm is not None:
+        raise UsageError("lm", "beside a run that re-ranks", "one of them", "leave rerank or lm out")
     paths = [model_folder(path) for path in (folder, *others)]
-    again = None if rerank is None else run.load(model_folder(rerank))
+    extra = next((model_folder(path) for path in (rerank, lm) if path is not None), None)
+    beside = None if extra is None else run.load(extra)
     saved = [run.load(path) for path in paths]  # all sums are verified before torch is even imported
 
     import torch
 
+    from seq2x.tasks import restore
     from seq2x.tasks.device import pick_device
     from seq2x.tasks.generate import Generate
     from seq2x.tasks.seen import SEEN_FILE
@@ -293,18 +306,33 @@ def load(
     if threads > 0:
         torch.set_num_threads(threads)
     place = pick_device(device)
-    first, *team = [Generate.from_saved(one, place) for one in saved]
+    first, *team = [restore(one, place) for one in saved]
     for path, other in zip(paths[1:], team, strict=True):
         _require_one_tongue(first, other, path)
     seen, *seen_by_team = [one.contents.get(SEEN_FILE) for one in saved]
     task = first.with_team(team)
-    if again is None:
+    if beside is None or extra is None:
         return Predictor(task, seen, seen_by_team)
-    return Predictor(task, seen, seen_by_team, Generate.from_saved(again, place), again.contents.get(SEEN_FILE))
+    another = restore(beside, place)
+    if not isinstance(task, Generate) or not isinstance(another, Generate):
+        name = "lm" if rerank is None else "rerank"
+        raise UsageError(name, "a run that labels tokens", "runs that write", "leave it out")
+    if lm is not None:
+        if another.about.shape.source:
+            raise FolderError(str(extra), "a run that reads a source", "a language model", "train one on texts alone")
+        return Predictor(task.helped(another), seen, seen_by_team)
+    if another.about.shape.source != first.about.shape.source:
+        found, todo = "a language model beside a run that reads a source, or the other way round", "--lm takes one"
+        raise FolderError(str(extra), found, "runs of one kind to re-rank", todo)
+    return Predictor(task, seen, seen_by_team, another, beside.contents.get(SEEN_FILE))
 
 
-def _require_one_tongue(first: Generate, other: Generate, path: Path) -> None:
+def _require_one_tongue(first: Task, other: Task, path: Path) -> None:
     """`FolderError` for the run at `path` if it cannot decide with the first about the same symbol."""
+    if other.about.task != first.about.task:
+        raise FolderError(str(path), f"a {other.about.task} task", f"one of {first.about.task}, as the first run")
+    if other.about.shape.source != first.about.shape.source:
+        raise FolderError(str(path), "a language model beside one that reads a source", "runs of one kind")
     if other.target_codec.to_bytes() != first.target_codec.to_bytes():
         found = "other target symbols than the first run's"
         raise FolderError(str(path), found, "runs of one ensemble to share them", "train them on the same data")

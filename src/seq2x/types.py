@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BOS",
     "EOS",
+    "MASK",
     "NOTHING",
     "PAD",
     "SPECIALS",
@@ -32,7 +33,10 @@ __all__ = [
     "Batch",
     "Codec",
     "Decoder",
+    "Emissions",
+    "Emitter",
     "Example",
+    "Filled",
     "Hypotheses",
     "Interval",
     "Loss",
@@ -42,6 +46,7 @@ __all__ = [
     "Objective",
     "Padded",
     "Prediction",
+    "Refiner",
     "Result",
     "Scored",
     "State",
@@ -60,6 +65,9 @@ NOTHING: Want = frozenset()
 # Special symbols have the same numbers in every codec and live outside the text space: no text encodes to them.
 PAD, BOS, EOS = 0, 1, 2
 SPECIALS = ("<pad>", "<s>", "</s>")
+
+MASK = BOS
+"""What a decoder that fills in masked symbols reads in their places: `<s>`, which no output holds."""
 
 
 # ------------------------------------------------------------------ data
@@ -225,6 +233,57 @@ class Decoder(Protocol):
         ...
 
 
+class Filled(Protocol):
+    """What a `Refiner` says about every position of its rows, `[N,T]`."""
+
+    @property
+    def attention(self) -> Array | None:
+        """`[N,T,S]`, if `"attention"` was wanted."""
+        ...
+
+    def best(self, forbid: Array | None = None, at: Array | None = None) -> tuple[Array, Array]:
+        """The best symbol of each position but those in `forbid` `[F]`, ties by the lower id: (log p, ids).
+
+        `at` `[N,T]`: the positions that are asked for; of others anything may be said.
+        """
+        ...
+
+
+@runtime_checkable
+class Refiner(Protocol):
+    """Anything that `seq2x.search.refine` can drive: it writes all symbols of an output of known length at once."""
+
+    def lengths(self, memory: Any) -> Array:
+        """log p of each length of an output, `[B,L]`; column t is t + 1 symbols, `</s>` counted."""
+        ...
+
+    def fill(self, memory: Any, inputs: Array, want: Want = NOTHING) -> Filled:
+        """What stands where `inputs` `[N,T]` hold `MASK`; N = B*K rows against B memories, `</s>` last, then `PAD`."""
+        ...
+
+
+class Emissions(Protocol):
+    """A symbol or nothing at each of F frames (Graves et al. 2006)."""
+
+    log_p: Array
+    """`[B,F,V+1]`: of each symbol, and in the last column of the blank."""
+    lengths: Array
+    """`[B]`: how many of the frames count."""
+
+    def items(self, ids: Array, lengths: Array) -> Array:
+        """log p of each symbol of n given outputs `[B,n,T]` of these `lengths` `[B,n]`, given those before it."""
+        ...
+
+
+@runtime_checkable
+class Emitter(Protocol):
+    """Anything whose outputs `seq2x.search.spell` can read off: it says what stands at each frame."""
+
+    def emit(self, memory: Any) -> Emissions:
+        """What the frames of each sentence say."""
+        ...
+
+
 class Model(Decoder, Protocol):
     """A producing model: scores all positions at once, and decodes step by step."""
 
@@ -317,10 +376,10 @@ class Prediction:
     """One raw output and all that is known about it.
 
     `tokens` are readable pieces, `ids` their numbers, in the order in which they were written (which may be from the
-    end), without `</s>`; `token_log_p` has one entry per token and
-    one more for `</s>` if `stopped == "end"`; `log_p` is their sum, `score` what the search ranked by. A prefix that
-    was asked for is part of the output, and its symbols count like all others. `stopped`: "end", "length" (cut by the
-    limit, or because nothing was allowed to follow), "loop" (cut where it said the same again and again), "empty"
+    end), without `</s>`; `token_log_p` has one entry per token and one more for `</s>` if `stopped == "end"` (none of
+    a tagger: its input says where its output ends); `log_p` is their sum, `score` what the search ranked by. A prefix
+    that was asked for is part of the output, and its symbols count like all others. `stopped`: "end", "length" (cut by
+    the limit, or because nothing was allowed to follow), "loop" (cut where it said the same again and again), "empty"
     (blank input) or "unmet": there is no output as it was to be, and `unmet` says why. `truncated`: the input was
     longer than the model (of an ensemble: one of them) reads, or the output was cut. `alternatives`: the n best, if
     more than one was asked for, no two with equal text; or the draws, equal ones too.

@@ -70,6 +70,7 @@ def test_validation_files_are_read_before_any_work(tmp_path):
     refused([*line, "--valid", tmp_path / "gone"], 3, "gone", "no such file")
     refused([*line, "--valid", write(tmp_path / "short", "a\n")], 3, "has 7 lines", "has 1 lines")
     refused([*line, "--valid", ""], 2, "valid = ")
+    refused([*line, "--valid", valid[1], "--valid", valid[0], "--test", valid[0]], 3, "valid.src", "no TAB")
     assert not (tmp_path / "run").exists()
 
 

@@ -20,7 +20,7 @@ def model_of(shape: ModelShape, dtype: torch.dtype = torch.float64, seed: int = 
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.3 * torch.randn_like(weight))
-        if isinstance(path := getattr(model.decoder, "path", None), Monotonic):
+        if isinstance(path := getattr(getattr(model, "decoder", None), "path", None), Monotonic):
             path.offset.fill_(0.3)  # as it begins, hard attention would hardly ever stop anywhere with such weights
         model.train()
         for other in range(
@@ -46,10 +46,12 @@ def batch_of(
     seed: int = 1,
 ) -> Batch:
     """Random pairs of these lengths. Where it is copied, the last two source symbols have numbers beyond the
-    vocabulary; what a pointer is to write stands in its source.
+    vocabulary; what a pointer is to write stands in its source. Without a source, its side is empty.
     """
     draw = torch.Generator(torch.get_default_device()).manual_seed(seed)
     source, target = padded(sources, shape.source_size, draw), padded(targets, shape.target_size, draw)
+    if not shape.source:
+        source = Padded(source.values[:, :0], torch.zeros_like(source.lengths))
     if shape.copy == "none":
         return Batch(source, target, torch.arange(len(sources)))
     copy_ids = _copy_ids(source.values, shape)

@@ -23,6 +23,7 @@ __all__ = ["OPTIONS", "SIZES", "choices", "name_of", "product", "sample"]
 SIZES: Mapping[str, Any] = {
     "source_size": 11,
     "target_size": 11,
+    "head": "decoder",
     "width": 8,
     "embedding_width": 8,
     "heads": 2,
@@ -30,6 +31,7 @@ SIZES: Mapping[str, Any] = {
     "attention_temperature": 0.8,
     "attention_window": 2,
     "attention_noise": 0.0,  # what a contract compares must not be drawn anew
+    "ctc_upsample": 7,
     "dropout": 0.0,
     "attention_dropout": 0.0,
     "max_source_length": 512,
@@ -46,7 +48,8 @@ _OF_ATTENTION = (
     "context_from",
     "input_feeding",
 )
-_RECURRENT = ("bidirectional", "context", "context_use", "context_join", "output_from", "decoder", *_OF_ATTENTION)
+_SWEEPING = ("decoder", "source")
+_RECURRENT = ("bidirectional", "context", "context_use", "context_join", "output_from", *_OF_ATTENTION)
 _IRRELEVANT = {
     "transformer": (*_RECURRENT, "kernel_width"),
     "conv": (*_RECURRENT, *_TRANSFORMER),
@@ -133,10 +136,15 @@ def drawn(count: int) -> list[ModelShape]:
     kinds = {kind: len(_relevant(kind)) for kind in ENCODERS}
     while len(shapes) < count:
         (kind,) = draw.choices(list(kinds), list(kinds.values()))
-        choice = {name: draw.choice(OPTIONS[name]) for name in _relevant(kind)}
+        choice = {name: _drawn(name, draw) for name in _relevant(kind)}
         if shape := _shape({"kind": kind, **choice}):
             shapes.append(shape)
     return shapes
+
+
+def _drawn(name: str, draw: random.Random) -> Any:
+    """A value of an option; half of the time the usual one where another leaves many options without a meaning."""
+    return _SMALLEST[name] if name in _SWEEPING and draw.random() < 0.5 else draw.choice(OPTIONS[name])
 
 
 def sample() -> list[ModelShape]:

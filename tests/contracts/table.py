@@ -12,10 +12,11 @@ from typing import TypeAlias
 import torch
 
 from seq2x.models import EncoderDecoder, ModelShape, shift
-from seq2x.models.shape import LOSING
+from seq2x.models.conflicts import LOSING
 from seq2x.nn.precision import matrix_precision
 from seq2x.objectives.likelihood import Likelihood
-from seq2x.types import PAD, Batch, Padded, Want
+from seq2x.settings import AT_ONCE
+from seq2x.types import EOS, NOTHING, PAD, Batch, Padded, Want
 
 from .cases import batch_of, memory_of, model_of, rows_of, symbols_of, widened
 
@@ -29,6 +30,16 @@ K = 3
 
 class Exempt(Exception):
     """A contract that does not concern this shape."""
+
+
+def _require_steps(shape: ModelShape) -> None:
+    if shape.decoder in AT_ONCE:
+        raise Exempt("it does not write symbol by symbol")
+
+
+def _require(shape: ModelShape, decoder: str) -> None:
+    if shape.decoder != decoder:
+        raise Exempt(f"it is of decoder = {decoder}")
 
 
 def _close(found: torch.Tensor, expected: torch.Tensor, atol: float) -> None:
@@ -51,8 +62,8 @@ def _close_symbols(found: torch.Tensor, expected: torch.Tensor, atol: float) -> 
 @contextmanager
 def _poisoned(model: EncoderDecoder, shape: ModelShape, value: float) -> Iterator[None]:
     """The vectors of `<pad>` are `value`, where no output layer shares them (there they would be a logit's)."""
-    tables = [] if shape.tied == "all" else [model.encoder.embedding]
-    tables += [model.decoder.embedding] if shape.tied == "none" else []
+    tables = [] if shape.tied == "all" or not shape.source else [model.encoder.embedding]
+    tables += [model.decoder.embedding] if shape.tied == "none" and shape.decoder != "ctc" else []
     before = [table.weight[PAD].clone() for table in tables]
     with torch.no_grad():
         for table in tables:
@@ -80,6 +91,7 @@ def _gradients(model: EncoderDecoder, *batches: Batch, smoothing: float = 0.1) -
 
 def step_is_decode(shape: ModelShape) -> None:
     """N6: whatever beams survive and swap places, a step says what decoding the whole prefix at once says."""
+    _require_steps(shape)
     model, batch = model_of(shape), batch_of(shape)
     memory = memory_of(model, batch)
     B = len(batch.source.lengths)
@@ -102,6 +114,7 @@ def step_is_decode(shape: ModelShape) -> None:
 
 def state_is_kept_and_cloned(shape: ModelShape) -> None:
     """A clone is not spent by the step of its original; kept sentences go on as if the others had never been."""
+    _require_steps(shape)
     model, batch = model_of(shape), batch_of(shape)
     rows = torch.tensor([0, 3])
     kept_rows = (rows[:, None] * K + torch.arange(K)).flatten()
@@ -125,8 +138,11 @@ def wanted_extras_only(shape: ModelShape) -> None:
     """Attention is there if it was wanted, each row sums to one over valid positions, or at most to one where its path
     says so; asking changes no answer.
     """
+    if shape.decoder == "ctc":
+        raise Exempt("it has no attention")
     model, batch = model_of(shape), batch_of(shape)
-    plain, shown = model.answer(batch), model.answer(batch, ATTENTION)
+    plain, shown = (model.answer(batch, want) for want in (NOTHING, ATTENTION))
+    plain, shown = (answer.symbols if shape.decoder == "mask_predict" else answer for answer in (plain, shown))
     assert plain.attention is None
     _close(shown.all(), plain.all(), 1e-12)
     if shown.attention is None:
@@ -145,6 +161,7 @@ def wanted_extras_only(shape: ModelShape) -> None:
 
 def probabilities_sum_to_one(shape: ModelShape) -> None:
     """The ways to ask an answer agree with the whole distribution."""
+    _require_steps(shape)
     model, batch = model_of(shape), batch_of(shape)
     answer = model.answer(batch)
     log_p = answer.all()
@@ -233,6 +250,7 @@ def neighbours_change_nothing_fp32(shape: ModelShape) -> None:
 
 def neighbours_change_no_step(shape: ModelShape) -> None:
     """N1 for decoding: a sentence beside longer ones answers each step as it does alone."""
+    _require_steps(shape)
     model, batch = model_of(shape), batch_of(shape)
     answers = []
     for chosen in ([0, 1, 2, 3], [1]):
@@ -246,6 +264,7 @@ def neighbours_change_no_step(shape: ModelShape) -> None:
 
 def the_future_changes_nothing(shape: ModelShape) -> None:
     """What follows a position has no influence on it."""
+    _require_steps(shape)
     model, batch = model_of(shape), batch_of(shape)
     memory, inputs = memory_of(model, batch), shift(batch_of(shape, targets=(6, 6, 6, 6)).target)
     before = model.decode(memory, inputs).all()
@@ -296,6 +315,8 @@ def the_smallest_is_finite(shape: ModelShape) -> None:
                 gradients = _gradients(model, case)
                 assert all(torch.isfinite(gradient).all() for gradient in gradients.values())
     model.eval()
+    if shape.decoder in AT_ONCE:
+        return
     nothing = Padded(torch.zeros(1, 1, dtype=torch.int64), torch.tensor([0]))
     anything = Padded(torch.tensor([[5, 4]]), nothing.lengths)
     inputs = torch.tensor([[1, 4]])
@@ -314,7 +335,8 @@ def two_halves_are_one_whole(shape: ModelShape) -> None:
     """N8: two half batches accumulated give the gradient of the whole, to 1e-12 of the largest."""
     if shape.kind == "transformer" and shape.norm == "batch":
         raise Exempt("batch norm sees the batch")
-    model, batch = model_of(shape).train(), batch_of(shape)
+    batch = batch_of(shape)
+    model = model_of(shape).train(shape.decoder != "mask_predict")  # which draws what it masks in training
     whole = _gradients(model, batch)
     halves = _gradients(model, rows_of(batch, [0, 1]), rows_of(batch, [2, 3]))
     largest = max(float(gradient.abs().max()) for gradient in whole.values())
@@ -325,7 +347,9 @@ def two_halves_are_one_whole(shape: ModelShape) -> None:
 def rounded_matrices_train(shape: ModelShape) -> None:
     """A training step with bf16 matrix products runs and is near the exact one."""
     model, batch = model_of(shape, torch.float32).train(), batch_of(shape)
+    torch.manual_seed(1)  # what is masked is drawn
     exact = Likelihood(0.1)(model, batch).total
+    torch.manual_seed(1)
     with matrix_precision("bf16"):
         loss = Likelihood(0.1)(model, batch).total
     model.zero_grad()
@@ -349,6 +373,61 @@ def long_inputs_work(shape: ModelShape) -> None:
     assert torch.isfinite(model.log_prob(batch).total).all()
 
 
+# ------------------------------------------------------------------ outputs that are not written symbol by symbol
+
+
+def lengths_and_symbols_sum_to_one(shape: ModelShape) -> None:
+    """mask_predict: log p is that of the length and of each symbol, and both are distributions."""
+    _require(shape, "mask_predict")
+    model, batch = model_of(shape), batch_of(shape)
+    answer, scored = model.answer(batch), model.log_prob(batch)
+    lengths, log_p = model.lengths(model.encode(batch.source)), answer.symbols.all()
+    _close(lengths.exp().sum(-1), torch.ones_like(lengths[:, 0]), 1e-12)
+    _close(log_p.exp().sum(-1), torch.ones_like(log_p[..., 0]), 1e-12)
+    best, ids = answer.symbols.best(torch.tensor([PAD, 1, EOS]))
+    expected = log_p[..., 3:].max(-1)
+    _close(best, expected.values, 1e-12)
+    assert torch.equal(ids, expected.indices + 3)
+    for row, length in enumerate(batch.target.lengths.tolist()):
+        symbols = log_p[row, : length - 1].gather(-1, batch.target.values[row, : length - 1, None]).sum()
+        _close(scored.parts["length"][row], lengths[row, length - 1], 1e-12)
+        _close(scored.total[row], symbols + lengths[row, length - 1], 1e-12)
+
+
+def what_is_masked_is_not_seen(shape: ModelShape) -> None:
+    """mask_predict: other symbols in the places that are asked for change no answer; other ones beside them do."""
+    _require(shape, "mask_predict")
+    model, batch = model_of(shape), batch_of(shape)
+    values = batch.target.values
+    other = batch._replace(target=Padded(torch.where(values > EOS, 3 + (values - 2) % 8, values), batch.target.lengths))
+    assert torch.equal(model.answer(batch).symbols.all(), model.answer(other).symbols.all())
+    torch.manual_seed(3)
+    answer = model.train().answer(batch)
+    there = torch.arange(values.shape[1]) < batch.target.lengths[:, None] - 1
+    assert (answer.asked & ~there).sum() == 0 and (answer.asked.any(1) == there.any(1)).all()
+    mixed = batch._replace(target=Padded(torch.where(answer.asked, other.target.values, values), batch.target.lengths))
+    for changed, same in ((mixed, True), (other, (answer.asked == there).all())):
+        torch.manual_seed(3)
+        found = model.answer(changed)
+        assert torch.equal(found.asked, answer.asked)
+        if shape.norm != "batch":  # it has seen another batch in between
+            assert torch.equal(found.symbols.all(), answer.symbols.all()) == bool(same)
+
+
+def what_is_spelled_sums_to_one(shape: ModelShape) -> None:
+    """ctc: of any beginning, the probabilities of what comes next and of the end sum to one, over all ways to spell."""
+    _require(shape, "ctc")
+    model, batch = model_of(shape), batch_of(shape)
+    frames = model.answer(batch)
+    _close(frames.log_p.exp().sum(-1), torch.ones_like(frames.log_p[..., 0]), 1e-12)
+    for begun in ([], [5], [5, 5], [7, 3, 7]):
+        following = [EOS, *range(3, shape.target_size)]
+        ids = torch.tensor([[*begun, symbol] for symbol in following]).expand(4, -1, -1)
+        lengths = torch.full(ids.shape[:2], ids.shape[2])
+        last = frames.items(ids, lengths)[..., -1]
+        _close(last.exp().sum(-1), torch.ones_like(last[:, 0]), 1e-12)
+
+
 CONTRACTS: Mapping[str, Contract] = {
     contract.__name__: contract
     for contract in (
@@ -369,5 +448,8 @@ CONTRACTS: Mapping[str, Contract] = {
         rounded_matrices_train,
         weights_survive_a_round_trip,
         long_inputs_work,
+        lengths_and_symbols_sum_to_one,
+        what_is_masked_is_not_seen,
+        what_is_spelled_sums_to_one,
     )
 }

@@ -317,7 +317,9 @@ def test_brackets_in_strings_are_no_nesting(tmp_path):
 # ------------------------------------------------------------------ settings
 
 
-@pytest.mark.parametrize("text", ["source", "source=", "sauce=1", "target=1", "source=0,target=1", "source=1,target=1"])
+@pytest.mark.parametrize(
+    "text", ["source", "source=", "sauce=1", "ref=1,ref=2", "source=0,target=1", "source=1,target=1"]
+)
 def test_wrong_columns(text):
     with pytest.raises(UsageError):
         parse_columns(text)

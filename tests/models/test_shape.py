@@ -52,6 +52,14 @@ def test_json_round_trip():
         ({"tied": "all"}, "11 source and 13 target symbols"),
         ({"copy": "all"}, 'copy: "all"; expected one of none, generator, pointer'),
         ({"copy": "generator", "kind": "gru", "context": "mean"}, "which has no attention to copy by"),
+        ({"decoder": "nat"}, 'decoder: "nat"; expected one of standard, coupled, mask_predict, ctc'),
+        ({"decoder": "mask_predict", "kind": "gru"}, "transformer: others write in order"),
+        ({"decoder": "ctc", "tied": "target"}, "there are no target embeddings"),
+        ({"decoder": "ctc", "ctc_upsample": 0}, "ctc_upsample: 0; expected 1 to 64"),
+        (
+            {"decoder": "mask_predict", "max_source_length": 1 << 24, "width": 1 << 10, "embedding_width": 1 << 10},
+            "would",
+        ),
         ({"width": 1 << 19, "embedding_width": 1 << 19, "feedforward": 1 << 20}, "would have about .* weights"),
         ({"kind": "lstm", "width": 1 << 18}, "would have about .* weights"),
     ],
@@ -75,7 +83,7 @@ def test_missing_values_and_no_object():
 def test_what_the_first_runs_do_not_name_is_as_it_was_then():
     mapping = SMALL.to_json()
     later = "history", "temperature", "heads", "path", "window", "noise", "alpha"
-    of_others = "context_from", "context_join", "decoder", "kernel_width", "copy"
+    of_others = "context_from", "context_join", "decoder", "ctc_upsample", "kernel_width", "copy"
     for name in (*(f"attention_{one}" for one in later), *of_others):
         del mapping[name]
     assert ModelShape.from_json(mapping, "model.json") == SMALL
@@ -98,6 +106,7 @@ def test_settings_become_a_shape():
     assert (shape.encoder_layers, shape.decoder_layers, shape.decoder) == (2, 1, "coupled")
     assert shape_of(Settings(model="conv", kernel_width=5), 100, 90, joint=False).kernel_width == 5
     assert shape_of(Settings(width=64, dropout=0.0), 100, 90, joint=False).dropout == 0.0
+    assert shape_of(Settings(decoder="ctc", ctc_upsample=2), 100, 100, joint=True).tied == "none"
 
 
 @pytest.mark.parametrize(
@@ -120,15 +129,20 @@ def test_impossible_settings(settings, message):
         shape_of(settings, 100, 100, joint=False)
 
 
+@pytest.mark.parametrize("decoder", ["standard", "mask_predict", "ctc"])
 @pytest.mark.parametrize("tied", ["all", "target", "none"])
 @pytest.mark.parametrize("activation", ["relu", "gated"])
 @pytest.mark.parametrize("norm", ["layer", "rms", "batch"])
 @pytest.mark.parametrize("positions", ["sinusoidal", "learned", "rotary"])
 @pytest.mark.parametrize("norm_position", ["pre", "post"])
-def test_parameters_are_counted_exactly(tied, activation, norm, positions, norm_position):
+def test_parameters_are_counted_exactly(tied, activation, norm, positions, norm_position, decoder):
+    if decoder != "standard" and (norm, activation) != ("rms", "gated"):
+        return  # the layers are the same
     shape = dataclasses.replace(
         SMALL,
-        tied=tied,
+        tied="none" if decoder == "ctc" else tied,
+        decoder=decoder,
+        ctc_upsample=3,
         activation=activation,
         norm=norm,
         positions=positions,
@@ -155,7 +169,7 @@ def test_convolutional_parameters_are_counted_exactly(tied, positions, kernel, e
 
 @pytest.mark.parametrize("kind", ["gru", "lstm", "rnn"])
 @pytest.mark.parametrize("bidirectional", [True, False])
-@pytest.mark.parametrize("decoder", ["standard", "coupled"])
+@pytest.mark.parametrize("decoder", ["standard", "coupled", "ctc"])
 def test_recurrent_parameters_are_about_right(kind, bidirectional, decoder):
     shape = ModelShape(
         kind=kind, source_size=500, target_size=400, width=64, embedding_width=32, bidirectional=bidirectional,

@@ -214,3 +214,17 @@ def test_a_copied_model_is_tied_to_its_own_embedding():
     embedding = Embedding(V, D)
     twin = copy.deepcopy(torch.nn.ModuleList([embedding, VocabularyOutput(D, V, embedding)]))
     assert twin[1].weight is twin[0].table and twin[1].weight is not embedding.table
+
+
+def test_best_is_the_highest_of_all(chunked):
+    (hidden, weight, bias), _ = _case(grad=False)
+    answer, forbid = VocabularyAnswer(hidden, weight, bias), torch.tensor([0, 3])
+    log_p = answer.all()
+    for forbidden, allowed in ((None, log_p), (forbid, log_p.index_fill(-1, forbid, -torch.inf))):
+        values, ids = answer.best(forbidden)
+        assert torch.equal(ids, allowed.argmax(-1))
+        torch.testing.assert_close(values, allowed.amax(-1), rtol=0, atol=1e-12)
+        at = torch.arange(hidden.shape[0] * hidden.shape[1]).view(hidden.shape[:2]) % 3 == 1
+        some, found = answer.best(forbidden, at)
+        assert torch.equal(found[at], ids[at])
+        torch.testing.assert_close(some[at], values[at], rtol=0, atol=1e-12)

@@ -9,8 +9,7 @@ from seq2x.metrics import METRICS
 from seq2x.nn.sampled_softmax import Proposal
 from seq2x.objectives import Attended, Likelihood, Rewarded, ScheduledSampling
 from seq2x.settings import Settings
-from seq2x.tasks import objective
-from seq2x.tasks.learning import symbol_counts
+from seq2x.tasks.learning import objective, symbol_counts
 from seq2x.tasks.reward import TextReward
 from seq2x.types import EOS, Example
 

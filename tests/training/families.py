@@ -34,12 +34,13 @@ class Feed:
 def summed(world, micro_batches):
     """By the name of each shape: loss, count, and the gradient by all weights, summed over micro-batches and ranks.
 
-    Every pair of options of every kind; not batch norm, which measures the micro-batch it is given. Updated weights
-    say less: a gradient that is zero but for rounding (of a bias of keys, say) is normalised by AdamW.
+    Every pair of options of every kind; not batch norm, which measures the micro-batch it is given, nor masks, which
+    are drawn for each. Updated weights say less: a gradient that is zero but for rounding (of a bias of keys, say) is
+    normalised by AdamW.
     """
     found = {}
     for shape in sample():
-        if shape.norm == "batch":
+        if shape.norm == "batch" or shape.decoder == "mask_predict":
             continue
         t = training(
             settings(accum_count=micro_batches // world.size),

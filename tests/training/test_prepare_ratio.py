@@ -5,7 +5,7 @@ import types
 import numpy as np
 import pytest
 
-from seq2x.training.prepare import _length_ratio
+from seq2x.training.storing import length_ratio
 
 
 @pytest.mark.parametrize(
@@ -17,4 +17,4 @@ def test_nearly_all_training_pairs_keep_to_it(sources, targets, expected):
     store = types.SimpleNamespace(
         source_lengths=np.array(sources, np.int32), target_lengths=np.array(targets, np.int32)
     )
-    assert _length_ratio(store) == expected
+    assert length_ratio(store) == expected

@@ -76,6 +76,9 @@ CELLS = {
     "reinforce": {"model": "gru", "objective": "reinforce", "reward": "cer", **REWARDED},
     "self-critical": {"objective": "self_critical", "reward": "chrf", "sampled_softmax": 20, **REWARDED},
     "minimum-risk": {"model": "lstm", "objective": "minimum_risk", "reward": "bleu", "accum_count": 2, **REWARDED},
+    "mask-predict": {"decoder": "mask_predict", "accum_count": 2, "average_last": 2, **BPE},
+    "ctc": {"decoder": "ctc", "model": "gru", "ctc_upsample": 2, "ema": 0.9},
+    "language": {"columns": "target=2", "model": "lstm", "precision": "bf16", **BOTH, **BPE},
     "loss-metric": {"valid_metric": "loss", "early_stopping": 2, "ema": 0.5, "accum_count": 4},
 }  # fmt: skip
 
@@ -107,7 +110,7 @@ def snapshots(monkeypatch, path, out, changes, at):
     return content(out)
 
 
-ALWAYS = ("plain", "lstm-both")
+ALWAYS = ("plain", "lstm-both", "mask-predict")
 
 
 @pytest.mark.parametrize("name", [pytest.param(c, marks=[] if c in ALWAYS else pytest.mark.slow) for c in CELLS])

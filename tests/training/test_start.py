@@ -14,7 +14,7 @@ from seq2x.settings import read_recipe, resolve
 from seq2x.training import train
 from seq2x.training.prepare import fingerprint, prepare
 from seq2x.training.request import run_name
-from seq2x.training.session import _valid_examples
+from seq2x.training.session import held_out_examples
 
 
 def test_a_restart_with_a_wrong_name_removes_nothing(tmp_path, fast_disk):
@@ -78,7 +78,7 @@ def test_held_out_examples_of_an_earlier_start_are_not_used(tmp_path, fast_disk)
 def test_a_held_out_line_like_a_header_is_an_example(tmp_path):
     (tmp_path / "splits").mkdir()
     (tmp_path / "splits" / "valid.tsv").write_text("source\ttarget\none\ttwo\n")
-    assert [(e.source, e.targets) for e in _valid_examples(tmp_path)] == [("source", ("target",)), ("one", ("two",))]
+    assert [(e.source, e.targets) for e in held_out_examples(tmp_path)] == [("source", ("target",)), ("one", ("two",))]
 
 
 def test_what_is_left_out_of_a_validation_file_is_said(tmp_path, fast_disk, capsys):

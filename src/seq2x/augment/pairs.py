@@ -54,7 +54,7 @@ def examples(path: PathLike, format: Format, columns: str, notes: Notes) -> Iter
             else:
                 notes.add("blank", name, one.line)
     else:
-        yield from read([path], sniff([path], format, columns), notes)
+        yield from read([path], sniff([path], format, columns, task="generate"), notes)
 
 
 def require_new(out: PathLike, read: Iterable[PathLike]) -> Path:

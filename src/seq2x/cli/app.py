@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from seq2x.allocator import keep_memory
-from seq2x.cli import augment, check, compare, demo, doctor, evaluate, info, predict, score, streams, train
+from seq2x.cli import align, augment, check, compare, demo, doctor, evaluate, info, predict, score, streams, train
 from seq2x.cli.parser import Parser, add_common, reject_unknown
 from seq2x.cli.ranks import one_voice
 from seq2x.errors import DeviceError, OutOfMemory, PeerFailed, Seq2xError, StorageError, UsageError, nearest
@@ -32,6 +32,7 @@ COMMANDS: dict[str, ModuleType] = {
     "score": score,
     "compare": compare,
     "augment": augment,
+    "align": align,
     "info": info,
     "doctor": doctor,
 }
@@ -43,7 +44,7 @@ _COMPUTING = frozenset({"augment", "predict", "evaluate", "score", "compare"})
 _INTRODUCTION = """\
 usage: seq2x COMMAND ...
 
-Turns examples into a model: any sequence in, a new sequence out.
+Turns examples into a model: a sequence in; labels, or a new sequence, out.
 
 {commands}
 

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 __all__ = ["HELP", "add", "run"]
 
 HELP = "what is wrong with my data, before any training"
-_USED = ("format", "columns", "on_bad_utf8", "max_line_bytes", "max_source_length", "max_target_length", "allow")
+_USED = (
+    "task",
+    "format",
+    "columns",
+    "on_bad_utf8",
+    "max_line_bytes",
+    "max_source_length",
+    "max_target_length",
+    "allow",
+)
 
 
 def add(parser: Parser) -> None:
@@ -24,7 +33,7 @@ def add(parser: Parser) -> None:
     parser.add_argument("files", metavar="FILE", nargs="+", help="pairs; or sources, and targets in FILE2")
     parser.add_argument("--test", metavar="FILE", action="append", default=[], help="do its sources occur in FILE?")
     parser.add_argument("--fix", metavar="FILE", help="write a clean copy here, and what was done to FILE.log")
-    add_settings(parser, "data", shown=("columns", "format", "on_bad_utf8"))
+    add_settings(parser, "data", shown=("task", "columns", "format", "on_bad_utf8"))
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -54,7 +54,9 @@ def _words(name_a: str, name_b: str, found: Compared, shown: int) -> str:
         f"{name_a:<{width}}  {verdict.metric} {verdict.a:.2f}",
         f"{name_b:<{width}}  {verdict.metric} {verdict.b:.2f}",
         f"difference {verdict.difference:+.2f} [{low:+.2f}, {high:+.2f}], p = {verdict.p_value:.4f}: {better}",
-        f"{len(found.changed):,} of {len(found.examples):,} outputs differ",
+        f"{len(found.changed):,} of {len(found.examples):,} outputs differ"
+        if found.outputs_a
+        else f"{len(found.examples):,} texts, scored by both",
     ]
     for row in found.changed[:shown]:
         example = found.examples[row]

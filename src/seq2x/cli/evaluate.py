@@ -19,10 +19,11 @@ def add(parser: Parser) -> None:
     """The grammar of this command."""
     parser.usage = "seq2x evaluate RUN FILE [FILE2] [options]"
     parser.add_argument("run", metavar="RUN", help="a run folder, or its best/")
-    parser.add_argument("files", metavar="FILE", nargs="+", help="pairs; or sources, and targets in FILE2")
+    parser.add_argument("files", metavar="FILE", nargs="+", help="pairs; or sources, and targets in FILE2; or texts")
     parser.add_argument("--metric", metavar="NAME", action="append", default=[], help="this metric instead; repeatable")
     parser.add_argument("--ensemble", metavar="RUN", action="append", default=[], help="decide together with this run")
     parser.add_argument("--rerank", metavar="RUN", help="choose among the best outputs of both with this run")
+    parser.add_argument("--lm", metavar="RUN", help="a language model that has a say; see lm_weight, lm_use")
     shown = ("columns", "references", "beam_size", "device", "batch_size")
     add_settings(parser, "search", "machine", shown=shown, also=FILE)
 
@@ -32,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     from seq2x.evaluate import report, table, to_plain
 
     settings = given(arguments, "evaluate")
-    runs = {"ensemble": arguments.ensemble, "rerank": arguments.rerank}
+    runs = {"ensemble": arguments.ensemble, "rerank": arguments.rerank, "lm": arguments.lm}
     found = report(arguments.run, arguments.files, metric=arguments.metric, **runs, **settings)
     if "rerank_weight" in settings and arguments.rerank is None:
         found.notes.append("rerank_weight has no effect without --rerank")

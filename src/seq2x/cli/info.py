@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from seq2x.cli import streams
 from seq2x.cli.parser import Parser
 from seq2x.errors import escape
+from seq2x.settings import COUNTED
 
 if TYPE_CHECKING:
     from seq2x.saved import Saved
@@ -16,6 +17,7 @@ __all__ = ["HELP", "add", "run"]
 
 HELP = "what is in a run folder"
 _WEIGHTS = "weights.safetensors"
+_TASKS = {"tag": "tokens in, a label for each out"}
 
 
 def add(parser: Parser) -> None:
@@ -72,11 +74,14 @@ def _words(name: str, facts: dict[str, Any]) -> str:
     model, task = facts["model"], facts["task"]
     size = sum(facts["files"].values())
     end = ", from the end" if task.get("direction") == "right_to_left" else ""  # not in the first runs
+    counted, reads = model["kind"] in COUNTED, _reads(model)
     lines = [
-        f"{name}: text in, text out ({task['task']})",
-        f"  made by    {facts['writer']}, after {facts['step']:,} updates",
-        f"  model      {_model(model)}, {facts['parameters']:,} weights",
-        f"  reads      {_side(facts['source'])}; at most {model['max_source_length']:,} symbols a line",
+        f"{name}: {_what(model, task)} ({task['task']})",
+        f"  made by    {facts['writer']}, after {_course(facts['step'], counted)}",
+        f"  model      {_model(model)}" + _size(model, facts["parameters"]),
+        f"  reads      {_side(facts['source'])}; at most {model['max_source_length']:,} {_pieces(task)}"
+        if reads
+        else "  reads      nothing: a line is how a text begins",
         f"  writes     {_side(facts['target'])}{end}",
         f"  judged by  {task['metric']}" + ("; lines with one source are one item" * (task["references"] == "merge")),
     ]
@@ -91,18 +96,81 @@ def _words(name: str, facts: dict[str, Any]) -> str:
     return "\n".join(map(escape, lines)) + "\n"  # the folder may be somebody else's
 
 
+def _course(step: int, counted: bool) -> str:
+    """How long a run was trained."""
+    return f"{step:,} {'pass' if step == 1 else 'passes'}" if counted else f"{step:,} updates"
+
+
+def _reads(model: dict[str, Any]) -> bool:
+    """Whether there is a source: not in a language model."""
+    return bool(model.get("source", model["kind"] != "ngram"))  # not in the first runs
+
+
+def _what(model: dict[str, Any], task: dict[str, Any]) -> str:
+    return _TASKS.get(task["task"], "text in, text out") if _reads(model) else "a language model"
+
+
+def _size(model: dict[str, Any], parameters: int) -> str:
+    if model["kind"] == "ngram":
+        return ""
+    return f", {parameters:,} {'counts' if model['kind'] in COUNTED else 'weights'}"
+
+
+def _ngrams(model: dict[str, Any]) -> str:
+    order = len(model["grams"]) + 1
+    return f"n-grams of up to {order} symbols, {model['target_size'] + sum(model['grams']):,} of them, Kneser-Ney"
+
+
 def _model(model: dict[str, Any]) -> str:
-    layers = f"{model['encoder_layers']}+{model['decoder_layers']} layers of width {model['width']}"
+    if model["kind"] == "hmm":
+        return f"hidden Markov model of order {model['order']}"
+    if model["kind"] == "ngram":
+        return _ngrams(model)
+    if model.get("head", "decoder") != "decoder":
+        return _labeller(model)
+    decoder, reads = model.get("decoder", "standard"), model.get("source", True)  # not in the first runs
+    sides = [model["encoder_layers"]] * reads + [model["decoder_layers"]] * (decoder != "ctc")
+    layers = f"{'+'.join(map(str, sides))} layers of width {model['width']}"
+    written = _written(decoder, model)
     if model["kind"] == "transformer":
-        return f"Transformer, {layers}, {model['heads']} heads"
+        return f"Transformer, {layers}, {model['heads']} heads{written}"
     if model["kind"] == "conv":
-        return f"convolutions, {layers}, each sees {model['kernel_width']} positions"
+        return f"convolutions, {layers}, each sees {model['kernel_width']} positions{written}"
+    if not reads:
+        return f"{model['kind'].upper()}, {layers}"
     reading = "both directions" if model["bidirectional"] else "one direction"
     context = (
         f"{model['attention']} attention" if model["context"] == "attention" else f"one context ({model['context']})"
     )
-    coupled = ", coupled decoder" if model.get("decoder") == "coupled" else ""  # not in the first runs
-    return f"{model['kind'].upper()}, {layers}, {reading}, {context}{coupled}"
+    said = {"ctc": written, "coupled": f", {context}{written}"}.get(decoder, f", {context}")
+    return f"{model['kind'].upper()}, {layers}, {reading}{said}"
+
+
+def _written(decoder: str, model: dict[str, Any]) -> str:
+    """How outputs are written, where it is not the usual way."""
+    frames = model.get("ctc_upsample", 1)
+    places = "" if frames == 1 else f", {frames} places for each source symbol"
+    ways = {
+        "coupled": ", coupled decoder",
+        "mask_predict": ", writes all at once (mask_predict)",
+        "ctc": f", writes in place (ctc{places})",
+    }
+    return ways.get(decoder, "")
+
+
+def _labeller(model: dict[str, Any]) -> str:
+    """An encoder, and what stands on it."""
+    kind = {"transformer": "Transformer", "conv": "convolutions"}.get(model["kind"], model["kind"].upper())
+    both = model["kind"] in ("transformer", "conv") or model["bidirectional"]
+    head = "a CRF" if model["head"] == "crf" else "a softmax per token"
+    return (
+        f"{kind}, {model['encoder_layers']} layers of width {model['width']},"
+        f" {'both directions' if both else 'one direction'}, {head}"
+    )
+
+
+def _pieces(task: dict[str, Any]) -> str:
+    return "tokens at once" if task["task"] == "tag" else "symbols a line"
 
 
 def _side(codec: dict[str, Any]) -> str:

@@ -131,7 +131,7 @@ def add_common(parser: Parser) -> None:
     parser.add_argument("--json", action="store_true", help="results for machines")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     parser.add_argument("-h", "--help", action=_Help, nargs=0, help="this page")
-    if parser.rooms:
+    if parser.rooms or parser.also:
         parser.add_argument("--help-all", action=_HelpAll, nargs=0, help="every setting")
 
 

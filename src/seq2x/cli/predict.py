@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from seq2x.codecs import TextCodec
     from seq2x.data import Input, Notes
     from seq2x.predict import Predictor
+    from seq2x.settings import Settings
 
 __all__ = ["HELP", "add", "record", "run"]
 
@@ -43,6 +44,7 @@ def add(parser: Parser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted --out FILE ends")
     parser.add_argument("--ensemble", metavar="RUN", action="append", default=[], help="decide together with this run")
     parser.add_argument("--rerank", metavar="RUN", help="choose among the best outputs of both with this run")
+    parser.add_argument("--lm", metavar="RUN", help="a language model that has a say; see lm_weight, lm_use")
     parser.add_argument("--alignments", metavar="FILE", help="write here which word came from which, as i-j")
     add_wishes(parser)
     shown = ("beam_size", "n_best", "device")
@@ -53,7 +55,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Read, decode, write; what was cut or skipped is counted on standard error."""
     from seq2x.data import Notes
     from seq2x.predict import load
-    from seq2x.settings import without_effect
     from seq2x.tasks.alignments import require_attention
 
     settings = given(arguments, "predict")
@@ -69,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         threads=settings.get("threads", 0),
         ensemble=arguments.ensemble,
         rerank=arguments.rerank,
+        lm=arguments.lm,
     )
     resolved = predictor.settings(**settings)
     allow = allowed(arguments.allow_only)
@@ -80,12 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
     predictor.task.require(arguments.require)
     notes = Notes()
     inputs, idle = _inputs(arguments, file, str(predictor.task.about.search.get("columns", "auto")), notes)
-    for line in [*without_effect(resolved, settings), *predictor.task.out_of_reach(resolved), *idle]:
+    for line in [*_without_effect(predictor, resolved, settings), *idle]:
         streams.note(line)
-    if "seed" in settings and not (resolved.sample or (resolved.mbr and resolved.mbr_from == "samples")):
-        streams.note("seed has no effect with sample = false")
-    if "rerank_weight" in settings and arguments.rerank is None:
-        streams.note("rerank_weight has no effect without --rerank")
     done = _cut_back(_files(arguments), resolved.window) if arguments.resume else 0
     inputs = islice(with_phrases(inputs, arguments.require, arguments.require_file, notes), done, None)
     tally = _Tally(arguments, predictor.task.source_codec, predictor.task.target_codec)
@@ -114,6 +112,19 @@ def run(arguments: argparse.Namespace) -> int:
     for line in (*notes.lines(), *tally.lines()):
         streams.note(line)
     return 0
+
+
+def _without_effect(predictor: Predictor, resolved: Settings, given: Mapping[str, Any]) -> list[str]:
+    """One sentence for each setting of `given` that changes nothing."""
+    from seq2x.settings import without_effect
+
+    task = predictor.task
+    idle = [*without_effect(resolved, given), *task.out_of_reach(resolved), *task.unused(given)]
+    if "seed" in given and not (resolved.sample or (resolved.mbr and resolved.mbr_from == "samples")):
+        idle.append("seed has no effect with sample = false")
+    if "rerank_weight" in given and predictor.reranker is None:
+        idle.append("rerank_weight has no effect without --rerank")
+    return idle
 
 
 def _require_sense(arguments: argparse.Namespace, file: Mapping[str, Any]) -> None:

@@ -46,7 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
     total = f"log p {found.log_p:.4f} over {found.symbols:,} symbols of {len(found.lines):,} outputs"
     interval = found.perplexity.interval
     between = f" [{interval.low:.4f}, {interval.high:.4f}]" if interval else ""
-    say([f"{total}, perplexity {found.perplexity.value:.4f}{between}", *found.notes])
+    others = (f"per {result.signature[4:]} {result.value:.4f}" for result in list(found.perplexities.values())[1:])
+    say([f"{total}, perplexity {found.perplexity.value:.4f}{between}", ", ".join(others), *found.notes])
     return 0
 
 
@@ -71,6 +72,6 @@ def _summary(found: Scores) -> dict[str, Any]:
         "items": len(found.lines),
         "symbols": found.symbols,
         "log_p": found.log_p,
-        "results": {"perplexity": to_plain(found.perplexity)},
+        "results": {name: to_plain(result) for name, result in found.perplexities.items()},
         "notes": found.notes,
     }

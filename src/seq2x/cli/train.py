@@ -14,13 +14,15 @@ if TYPE_CHECKING:
 
 __all__ = ["HELP", "add", "run"]
 
-HELP = "from a file of pairs to a run folder; run again to go on"
+HELP = "from pairs, or from texts, to a run folder; run again to go on"
 
 
 def add(parser: Parser) -> None:
     """The grammar of this command."""
     parser.usage = "seq2x train FILE [FILE2] [options]     (or: seq2x train RECIPE.toml)"
-    parser.add_argument("files", metavar="FILE", nargs="+", help="pairs; or sources, and targets in FILE2; or a recipe")
+    parser.add_argument(
+        "files", metavar="FILE", nargs="+", help="pairs, or texts; or sources, and targets in FILE2; or a recipe"
+    )
     parser.add_argument("-o", "--out", metavar="RUN", help="the run folder (runs/NAME of the file)")
     parser.add_argument("--test", metavar="FILE", action="append", default=[], help="evaluate on this file at the end")
     parser.add_argument("--restart", action="store_true", help="begin anew in a folder that holds a run")

@@ -29,7 +29,7 @@ def add_wishes(parser: Parser) -> None:
     )
     parser.add_argument("--require-file", metavar="FILE", help="a line of phrases for each input, TABs between")
     parser.add_argument("--pattern", metavar="REGEX", help="every output as a whole matches REGEX")
-    parser.tucked = ("--allow-only", "--require-file", "--rerank", "--alignments")
+    parser.tucked = ("--allow-only", "--require-file", "--rerank", "--lm", "--alignments")
 
 
 def allowed(given: Sequence[str]) -> list[str] | None:

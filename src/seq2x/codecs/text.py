@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from seq2x.errors import UsageError, nearest
 from seq2x.types import BOS, EOS, PAD, SPECIALS
@@ -21,11 +21,11 @@ from .vocabulary import FIRST, UNITS, Units, Unknown, Vocabulary
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["BOS", "EOS", "PAD", "TextCodec"]
+__all__ = ["BOS", "EOS", "NO_MORE", "PAD", "TextCodec"]
 
 _UNKNOWN: Final = "<unk>"
 _BLANKS: Final = b" \n\r"  # no output holds a line end: each becomes a blank
-_NO_MORE: Final[Mapping[str, int]] = {}
+NO_MORE: Final[Mapping[str, int]] = {}
 
 
 class TextCodec:
@@ -39,6 +39,9 @@ class TextCodec:
     Units: `byte` needs nothing and makes long sequences; `char` for short strings (names, dates, spellings); `word`
     for items between blanks (phones, formal languages); `bpe` or `unigram` for running text of any script.
     """
+
+    unlearned: ClassVar[str] = f"read as {_UNKNOWN}"
+    """What becomes of a word that a closed vocabulary does not hold, in words."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary: Final = vocabulary
@@ -93,7 +96,7 @@ class TextCodec:
         """`text` as the codec sees it: in its Unicode form, lower-cased if it was learned so."""
         return normalise(text, self.vocabulary.normalise, self.vocabulary.lower)
 
-    def encode(self, text: str, more: Mapping[str, int] = _NO_MORE) -> list[int]:
+    def encode(self, text: str, more: Mapping[str, int] = NO_MORE) -> list[int]:
         """Symbols of `text`, without `</s>`. Never a special symbol.
 
         `more`: words (with char units characters) that were not learned and have a number all the same, as what can
@@ -106,7 +109,7 @@ class TextCodec:
         return [self.encode(text) for text in texts]
 
     def resample(
-        self, text: str, dropout: float, rng: np.random.Generator, more: Mapping[str, int] = _NO_MORE
+        self, text: str, dropout: float, rng: np.random.Generator, more: Mapping[str, int] = NO_MORE
     ) -> list[int]:
         """Symbols of a random segmentation of `text`: each merge is left out with probability `dropout`.
 

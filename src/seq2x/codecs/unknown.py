@@ -51,7 +51,7 @@ class Unknowns:
         """
         closed = self.codec.vocabulary.closed
         if closed and (self.count or always):
-            read = f" and are read as <unk>: {self._words()}" if self.count else ""
+            read = f" and are {self.codec.unlearned}: {self._words()}" if self.count else ""
             yield f"{side}: {self.count:,} of {self.words:,} words are not in the closed vocabulary{read}"
         elif self.count and self.codec.units == "word":
             found = f"{self.count:,} of {self.words:,} words were not learned and are spelled in bytes"

@@ -19,10 +19,10 @@ from typing import Literal
 import numpy as np
 
 from seq2x.data.columns import Columns
-from seq2x.data.corpus_rules import CORPUS_RULES, Corpus, Draft
+from seq2x.data.corpus_rules import CORPUS_RULES, TEXT_RULES, Corpus, Draft
 from seq2x.data.fix import fix as write_clean
 from seq2x.data.fix import targets
-from seq2x.data.line_rules import RULES, Pairs, Tally
+from seq2x.data.line_rules import Pairs, Tally, rules_of
 from seq2x.data.lines import MAX_LINE_BYTES, BadUtf8, PathLike, display, iter_lines
 from seq2x.data.notes import Notes
 from seq2x.data.overlap import Fingerprints
@@ -43,6 +43,7 @@ def check(
     *,
     format: Literal["auto", "tsv", "lines", "jsonl"] = "auto",
     columns: str = "auto",
+    task: str = "auto",
     test: PathLike | Sequence[PathLike] = (),
     fix: PathLike | None = None,
     max_source_length: int = 512,
@@ -53,6 +54,7 @@ def check(
 ) -> Report:
     """Everything worth knowing about the pairs in `paths` (one file, or several).
 
+    `task` adds what its pairs must be (tag: a label for each token), and leaves out what is no trouble to it.
     `test` is a second set, one file or several: which of its sources occur in `paths`, whatever their Unicode form and
     the blanks at their ends? `fix` writes a clean copy there,
     and what was done to `FIX.log` (see `seq2x.data.fix`); what came of it is `Report.fixed`. `allow`: codes of errors
@@ -66,16 +68,18 @@ def check(
     files = tuple(display(path) for path in paths)
     places = targets(fix, [*paths, *tests]) if fix is not None else None
     try:
-        found = sniff(paths, format, columns, max_line_bytes=max_line_bytes)
+        found = sniff(paths, format, columns, task=task, max_line_bytes=max_line_bytes)
     except ReadError as error:
         return Report(files, findings=(_unreadable(error),))
     prints = Fingerprints() if tests else None
-    survey = _Survey(found, on_bad_utf8, max_line_bytes, (max_source_length, max_target_length), prints)
+    survey = _Survey(task, found, on_bad_utf8, max_line_bytes, (max_source_length, max_target_length), prints)
     survey.read(paths)
     findings = [*_judged(survey.findings(paths), allowed)]
     if prints is not None:
-        findings += _overlap(prints, tests, format, columns, max_line_bytes)
+        findings += _overlap(prints, tests, format, columns, found, max_line_bytes)
     fixed = None
+    if places is not None and not found.source:
+        raise UsageError("fix", "texts without a source", "pairs", "a clean copy is made of pairs alone")
     if places is not None:
         fixed = write_clean(paths, *places, format=format, columns=columns, max_line_bytes=max_line_bytes)
     return Report(files, found.reasons, survey.facts(), sort_findings(findings), fixed)
@@ -114,6 +118,7 @@ class _Survey:
 
     def __init__(
         self,
+        task: str,
         columns: Columns,
         on_bad_utf8: BadUtf8,
         max_line_bytes: int,
@@ -121,9 +126,10 @@ class _Survey:
         prints: Fingerprints | None,
     ) -> None:
         self.prints = prints
+        self.rules, self.idle = rules_of(task)
         self.columns, self.on_bad_utf8, self.max_line_bytes, self.limits = columns, on_bad_utf8, max_line_bytes, limits
         self.corpus, self.notes = Corpus(), Notes()
-        self.worst = [Worst() for _ in RULES]
+        self.worst = [Worst() for _ in self.rules]
         self.failures: dict[str, list[ReadError]] = {}  # by code, the first of each
         self.failed: Counter[str] = Counter()
         self.characters = [0, 0]
@@ -164,13 +170,15 @@ class _Survey:
             if len(self.symbols) > 1:
                 break
             self.symbols.update(target)
-        for rule, worst in zip(RULES, self.worst, strict=True):
+        for rule, worst in zip(self.rules, self.worst, strict=True):
             badness = rule.find(pairs)
             for row in np.flatnonzero(badness):
                 worst.add(float(badness[row]), file, numbers[row])
 
     def facts(self) -> dict[str, int]:
         sources, targets = (len(np.unique(self.corpus[side])) for side in ("source", "target"))
+        if not self.columns.source:
+            return {"texts": len(self.corpus), "different texts": targets, "characters": self.characters[1]}
         facts = {"pairs": len(self.corpus), "different sources": sources, "different targets": targets}
         return facts | {"characters of source": self.characters[0], "characters of target": self.characters[1]}
 
@@ -183,8 +191,10 @@ class _Survey:
                 "no_examples", "error", 0, f"no examples in {', '.join(map(display, paths))}: {self.notes.summary()}"
             )
             return
-        drafts = [(draft, self._places(draft.worst)) for rule in CORPUS_RULES for draft in rule(self.corpus)]
-        for rule, worst in zip(RULES, self.worst, strict=True):
+        rules = CORPUS_RULES if self.columns.source else TEXT_RULES
+        drafts = [(draft, self._places(draft.worst)) for rule in rules for draft in rule(self.corpus)]
+        drafts = [both for both in drafts if both[0].code not in self.idle]
+        for rule, worst in zip(self.rules, self.worst, strict=True):
             if worst.count:
                 severity = rule.grade(Tally(worst.count, len(self.corpus)))
                 drafts.append((Draft(rule.code, severity, worst.count, rule.text, rule.todo, ()), worst.places()))
@@ -194,7 +204,7 @@ class _Survey:
         quotes = _quotes(paths, self.columns, {place for _, places in drafts for place in places})
         for draft, places in drafts:
             told = tuple(Place(names[file], line, quotes.get((file, line), "")) for file, line in places)
-            text = f"{draft.count:,} pair{'s' * (draft.count != 1)} {draft.text}"
+            text = f"{draft.count:,} {self.columns.item}{'s' * (draft.count != 1)} {draft.text}"
             yield Finding(draft.code, draft.severity, draft.count, text, draft.todo, told)
 
     def _failures(self) -> Iterator[Finding]:
@@ -256,11 +266,12 @@ def _overlap(
     against: Sequence[PathLike],
     format: Literal["auto", "tsv", "lines", "jsonl"],
     columns: str,
+    like: Columns,
     limit: int,
 ) -> Iterator[Finding]:
     """Sources of a second set that occur in the first."""
     try:
-        found = sniff(against, format, columns, max_line_bytes=limit)
+        found = sniff(against, format, columns, task="generate" if like.source else "lm", max_line_bytes=limit)
         places: list[Place] = []
         count = same = total = 0
         for group in groups(against, found):
@@ -278,5 +289,6 @@ def _overlap(
         return
     if count:
         names = ", ".join(map(display, against))
-        text = f"{count:,} of {total:,} sources of {names} occur in the data ({same:,} with the same target)"
+        text = f"{count:,} of {total:,} {'sources' if like.source else 'texts'} of {names} occur in the data"
+        text += f" ({same:,} with the same target)" if like.source else ""
         yield Finding("overlap", "warning", count, text, "scores on them measure memory", tuple(places))

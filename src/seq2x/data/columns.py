@@ -40,9 +40,10 @@ _ROLES = ("source", "target", "ref", "alignment")
 class Columns:
     """How to read a set of files.
 
-    `source`: columns whose texts, joined by one blank, are the input. `targets`: columns that hold right outputs.
-    TSV: `width` columns in every row, `header` true where the first row holds `names` instead of data. `alignment`: the
-    name under which `Example.extras` holds the given alignment (see `seq2x.data.links`), empty where there is none.
+    `source`: columns whose texts, joined by one blank, are the input; none where every example is a text alone.
+    `targets`: columns that hold right outputs, or the text. TSV: `width` columns in every row, `header` true where the
+    first row holds `names` instead of data. `alignment`: the name under which `Example.extras` holds the given
+    alignment (see `seq2x.data.links`), empty where there is none.
     """
 
     format: Format
@@ -53,6 +54,11 @@ class Columns:
     names: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     alignment: str = ""
+
+    @property
+    def item(self) -> str:
+        """What one example is called: a "pair", or a "text" that stands alone."""
+        return "pair" if self.source else "text"
 
 
 class Asked(NamedTuple):
@@ -67,7 +73,8 @@ def parse_columns(text: str) -> Asked | None:
     """`"source=2,target=1"` as columns; None for "auto".
 
     `source` may be repeated (texts are joined by a blank), `target` and `ref` too (several right outputs). `alignment`
-    is of one source and one target; a file without that column is one without alignments. Raises UsageError.
+    is of one source and one target; a file without that column is one without alignments. No source beside one target
+    is for a language model. Raises UsageError.
     """
     if text.strip() in ("", "auto"):
         return None
@@ -84,9 +91,10 @@ def parse_columns(text: str) -> Asked | None:
         if any(key in keys for keys in found.values()):
             raise UsageError("columns", f'column "{column}" is named twice', "each column once")
         found[role].append(key)
-    if not found["source"]:
-        raise UsageError("columns", "no source column", "source=... and target=...")
     targets, alignments = tuple(found["target"] + found["ref"]), found["alignment"]
+    if not found["source"] and (len(targets) > 1 or alignments):
+        todo = "a language model has one text an example: target=... alone"
+        raise UsageError("columns", "no source column", "source=... and target=...", todo)
     if alignments and (len(alignments) > 1 or len(targets) > 1):
         found_text = "several alignments" if len(alignments) > 1 else "an alignment and several right outputs"
         raise UsageError("columns", found_text, "one alignment, of one source and one target")

@@ -18,7 +18,7 @@ from seq2x.data.line_rules import Pairs
 from seq2x.data.overlap import fingerprint
 from seq2x.data.report import WORST, Severity
 
-__all__ = ["CORPUS_RULES", "Corpus", "Draft"]
+__all__ = ["CORPUS_RULES", "TEXT_RULES", "Corpus", "Draft"]
 
 _Array: TypeAlias = npt.NDArray[Any]
 
@@ -114,7 +114,7 @@ def _duplicates(corpus: Corpus) -> Iterator[Draft]:
             "duplicate",
             severity,
             repeated,
-            "that repeat an earlier pair",
+            "that repeat an earlier one",
             "--fix drops them where they are few",
             _worst(counts[group[again]], again),
         )
@@ -278,3 +278,5 @@ CORPUS_RULES: tuple[Callable[[Corpus], Iterator[Draft]], ...] = (
     _order,
     _script,
 )
+TEXT_RULES: tuple[Callable[[Corpus], Iterator[Draft]], ...] = (_duplicates, _one_target, _script)
+"""Those that say something of texts that stand alone."""

@@ -65,9 +65,10 @@ def _hash(source: str, key: bytes) -> int:
     )
 
 
-def write_examples(path: Path, examples: Iterable[Example]) -> Path:
+def write_examples(path: Path, examples: Iterable[Example], alone: bool = False) -> Path:
     """Writes examples so that `read` gives them back: TSV, or JSON lines and the suffix .jsonl where one does not fit a
-    TSV. Returns the path. Atomic and durable; memory is flat. Raises StorageError.
+    TSV. Texts that stand `alone`, without a source, are one a line, with the suffix .txt. Returns the path. Atomic and
+    durable; memory is flat. Raises StorageError.
     """
     waiting = path.with_name(f".{path.name}.waiting")
     other = path.with_name(f".{path.name}.waiting.jsonl")
@@ -75,14 +76,14 @@ def write_examples(path: Path, examples: Iterable[Example]) -> Path:
     try:
         with waiting.open("w", encoding="utf-8", newline="\n") as tsv, other.open("w", encoding="utf-8") as jsonl:
             for number, e in enumerate(examples):
-                plain = plain and fits_tsv(e, first=number == 0)
+                plain = plain and (not _breaks_line(e.targets[0]) if alone else fits_tsv(e, first=number == 0))
                 if plain:
-                    tsv.write(f"{e.source}\t{e.targets[0]}\n")
+                    tsv.write(f"{e.targets[0]}\n" if alone else f"{e.source}\t{e.targets[0]}\n")
                 jsonl.write(json.dumps(_record(e), ensure_ascii=False) + "\n")
             chosen = tsv if plain else jsonl
             chosen.flush()
             DISK.fsync(chosen.fileno())
-        final = path.with_suffix(".tsv" if plain else ".jsonl")
+        final = path.with_suffix((".txt" if alone else ".tsv") if plain else ".jsonl")
         DISK.replace(waiting if plain else other, final)
         DISK.sync_folder(final.parent)
     except OSError as error:
@@ -111,4 +112,8 @@ def _like_header(cells: list[str]) -> bool:
 
 
 def _breaks(text: str) -> bool:
-    return any(mark in text for mark in "\t\n\r") or text.startswith("\ufeff")
+    return "\t" in text or _breaks_line(text)
+
+
+def _breaks_line(text: str) -> bool:
+    return any(mark in text for mark in "\n\r") or text.startswith("\ufeff")

@@ -14,6 +14,7 @@ from seq2x.data.lines import MAX_LINE_BYTES, BadUtf8, PathLike, display, in_one_
 from seq2x.data.notes import Notes
 from seq2x.data.read_error import ReadError
 from seq2x.data.records import is_jsonl_name, kind_of, parse_record, texts_of
+from seq2x.errors import UsageError
 
 __all__ = ["Input", "input_format", "read_inputs", "source_keys"]
 
@@ -47,6 +48,8 @@ def source_keys(asked: str, own: str = "auto") -> tuple[str, ...]:
     Numbers in `own` are columns of a TSV file, no keys. Raises UsageError.
     """
     if (said := parse_columns(asked)) is not None:
+        if not said.source:
+            raise UsageError("columns", "no source column", "source=...")
         return tuple(map(str, said.source))
     trained = parse_columns(own)
     return tuple(map(str, trained.source)) if trained and any(isinstance(key, str) for key in trained.source) else ()

@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from seq2x.data.characters import Kind, count_kinds
+from seq2x.data.pairing import MISFITS
 from seq2x.data.report import Severity
 
-__all__ = ["RULES", "Pairs", "Rule", "Tally", "estimated_symbols"]
+__all__ = ["RULES", "Pairs", "Rule", "Tally", "estimated_symbols", "rules_of"]
 
 _Bad: TypeAlias = npt.NDArray[np.float64]
 
@@ -247,3 +248,24 @@ RULES: tuple[Rule, ...] = (
         _by_share(0.01, 1.0),
     ),
 )
+
+_LABELLED = frozenset(
+    {"tokenised", "identical", "ratio", "shifted", "unrelated", "chain", "script", "one_target", "several_targets"}
+)
+"""What would be odd of two texts, and is usual of tokens and their labels."""
+
+
+def rules_of(task: str) -> tuple[tuple[Rule, ...], frozenset[str]]:
+    """(the rules for pairs of `task`; codes of findings that mean nothing there)."""
+    if task != "tag":
+        return RULES, frozenset()
+    misfit = MISFITS[task]
+
+    def find(pairs: Pairs) -> _Bad:
+        found = (bool(misfit(s, t)) for s, t in zip(pairs.sources, pairs.targets, strict=True))
+        return np.fromiter(found, np.float64, len(pairs))
+
+    labels = Rule(
+        "labels", "with more or fewer labels than tokens", "a label for each, blanks between", find, _always("error")
+    )
+    return (labels, *(rule for rule in RULES if rule.code not in _LABELLED)), _LABELLED

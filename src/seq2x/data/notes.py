@@ -24,9 +24,18 @@ _TEXTS = {
     "source_too_long": "source above max_source_length, set aside",
     "target_too_long": "target above max_target_length, set aside",
     "cannot_copy": "target with a symbol that its source does not hold, which a pointer cannot write, set aside",
+    "target_without_room": "target that does not fit into its source (decoder = ctc, see ctc_upsample), set aside",
 }
 
-LOST = ("bad_utf8", "empty_source", "empty_target", "source_too_long", "target_too_long", "cannot_copy")
+LOST = (
+    "bad_utf8",
+    "empty_source",
+    "empty_target",
+    "source_too_long",
+    "target_too_long",
+    "cannot_copy",
+    "target_without_room",
+)
 """Kinds of which each is a pair that is not used; a blank line is none."""
 
 

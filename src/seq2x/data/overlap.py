@@ -74,8 +74,8 @@ class Fingerprints:
         return _within(source, sources), any(_within(pair, pairs) for pair in of_pairs)
 
     def _of(self, example: Example) -> tuple[int, list[int]]:
-        """(the fingerprint of the source, that of each pair)."""
-        source = self._readers[0](example.source)
+        """(the fingerprint of the source, that of each pair); a text that stands alone is its own source."""
+        source = self._readers[0](example.source) or self._readers[1](example.targets[0])
         targets = map(self._readers[1], example.targets)
         return fingerprint(source), [fingerprint(source + _PAIR + target) for target in targets]
 

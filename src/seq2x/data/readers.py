@@ -60,13 +60,14 @@ def read(
             found = _jsonl(name, lines(group[0]), columns, notes, problem)
         for example in found:
             notes.read += 1
-            if kept := _whole(example, name, notes, keep_empty):
+            if kept := _whole(example, name, notes, keep_empty, bool(columns.source)):
                 yield kept
 
 
 def groups(paths: Sequence[PathLike], columns: Columns) -> list[tuple[PathLike, ...]]:
     """Files that are read together: all of them side by side, or each by itself."""
-    return [tuple(paths)] if columns.format == "lines" else [(path,) for path in paths]
+    side_by_side = columns.format == "lines" and columns.source
+    return [tuple(paths)] if side_by_side else [(path,) for path in paths]
 
 
 def merge(examples: Iterable[Example]) -> list[Example]:
@@ -82,12 +83,12 @@ def merge(examples: Iterable[Example]) -> list[Example]:
     return list(merged.values())
 
 
-def _whole(example: Example, name: str, notes: Notes, keep_empty: bool) -> Example | None:
-    """The example without empty targets among several; None, counted, if one side is empty."""
+def _whole(example: Example, name: str, notes: Notes, keep_empty: bool, has_source: bool) -> Example | None:
+    """The example without empty targets among several; None, counted, if a side that it should have is empty."""
     targets = (
         tuple(target for target in example.targets if target.strip()) if len(example.targets) > 1 else example.targets
     )
-    if example.source.strip() and targets and targets[0].strip():
+    if (example.source.strip() or not has_source) and targets and targets[0].strip():
         if len(targets) == len(example.targets):
             return example
         return replace(example, targets=targets)

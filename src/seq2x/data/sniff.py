@@ -18,6 +18,9 @@ from seq2x.errors import UsageError
 __all__ = ["sniff"]
 
 _HEAD = 1000  # lines looked at
+_ALONE = "--task lm takes each line as one text, for a language model"
+_COLUMNED = (".tsv", ".csv", ".tab")  # a name that promises columns
+_SEPARATORS = ((",", "commas"), (";", "semicolons"), ("|||", "|||"))
 
 
 def sniff(
@@ -25,29 +28,48 @@ def sniff(
     format: Literal["auto", "tsv", "lines", "jsonl"] = "auto",
     columns: str = "auto",
     *,
+    task: str = "auto",
     max_line_bytes: int = MAX_LINE_BYTES,
 ) -> Columns:
-    """What each column of `paths` is taken for, with the reasons in words.
+    """What each column of `paths` is taken for, with the reasons in words. `task`: the setting of that name, "lm" for
+    texts that stand alone.
 
     Raises DataError (exit 3) for an empty or ambiguous file, UsageError for `columns` that cannot be.
     """
     if not paths:
         raise UsageError("files", "none given", "a TSV file, a JSONL file, or a source file and a target file")
+    task = "generate" if task == "tag" else task  # what labels tokens reads pairs, too
     asked = parse_columns(columns)
-    if asked is not None and not asked.targets:
-        raise UsageError("columns", "no target column", "source=... and target=...")
+    if asked is not None:
+        _require_sense(asked, task)
     if "-" in map(str, paths):
-        return _unseen(format, asked)
+        return _unseen(format, asked, task)
     heads = [_head(path, max_line_bytes) for path in paths]
+    if asked in (None, Asked((), (1,))) and task != "generate":
+        found = _texts(paths, heads, format, told=task == "lm" or asked is not None)
+        if found is not None:
+            return found
     kind, reason = _format(paths, heads, format)
     if kind == "lines":
-        if len(paths) < 2:
-            raise UsageError("format", "lines with one file", "a source file and a target file")
+        if len(paths) < 2 or (asked is not None and not asked.source):
+            found_text = "lines with one file" if len(paths) < 2 else "files side by side, and no source among them"
+            raise UsageError("format", found_text, "a source file and a target file", _ALONE)
         count = check_counts(paths)
         return _side_by_side(paths, asked, (reason, f"{count:,} lines in each file"))
     if kind == "jsonl":
-        return _jsonl(paths[0], heads[0], asked, (reason,))
-    return _tsv(paths, heads, asked, (reason,))
+        return _jsonl(paths[0], heads[0], asked, (reason,), task)
+    return _tsv(paths, heads, asked, (reason,), task)
+
+
+def _require_sense(asked: Asked, task: str) -> None:
+    """`UsageError` for columns that do not go with the task."""
+    source, targets, _ = asked
+    if not targets:
+        raise UsageError("columns", "no target column", "source=... and target=...")
+    if not source and task == "generate":
+        raise UsageError("columns", "no source column", "source=... and target=...", "task = lm is without one")
+    if source and task == "lm":
+        raise UsageError("columns", "a source column with task = lm", "target=... alone", "leave the source out")
 
 
 def _head(path: PathLike, max_line_bytes: int) -> list[tuple[int, str]]:
@@ -65,8 +87,10 @@ def _head(path: PathLike, max_line_bytes: int) -> list[tuple[int, str]]:
     return head
 
 
-def _unseen(format: str, asked: Asked | None) -> Columns:
+def _unseen(format: str, asked: Asked | None, task: str) -> Columns:
     """Standard input is read once, so it cannot be looked at first: all has to be said."""
+    if task == "lm" and asked is None and format in ("auto", "lines"):
+        return Columns("lines", (), (1,), width=1, reasons=("each line is one text, as told",))
     if format == "auto" or (asked is None and format == "jsonl"):
         todo = "say --format tsv (or jsonl with --columns), or save it to a file"
         raise UsageError("standard input", "its format is not known", todo=todo)
@@ -130,10 +154,9 @@ def _mixed(paths: Sequence[PathLike], with_tab: Sequence[bool]) -> ReadError:
 
 def _one_column(name: str, head: list[tuple[int, str]]) -> ReadError:
     line, text = next((row for row in head if "\t" not in row[1]), head[0])
-    separators = ((",", "commas"), (";", "semicolons"), ("|||", "|||"))
-    separator = next((name for mark, name in separators if mark in text), "")
+    separator = next((name for mark, name in _SEPARATORS if mark in text), "")
     hint = f"; are the columns separated by {separator}?" if separator else ""
-    todo = "or give a source and a target file"
+    todo = f"or give a source and a target file; {_ALONE}"
     return ReadError("columns", name, line, f"found 1 column (no TAB){hint}", "source TAB target", todo)
 
 
@@ -149,6 +172,33 @@ def _is_jsonl(path: PathLike, head: list[tuple[int, str]]) -> bool:
     )
 
 
+# ------------------------------------------------------------------ texts that stand alone
+
+
+def _texts(
+    paths: Sequence[PathLike], heads: Sequence[list[tuple[int, str]]], format: str, told: bool
+) -> Columns | None:
+    """Every line one text, where the user was `told` of it or the one file leaves no other reading; None if it is to be
+    looked at further: what may be columns is not taken for text.
+    """
+    names = " and ".join(display(path) for path in paths)
+    if told and format == "lines":
+        return Columns("lines", (), (1,), width=1, reasons=(f"{names}: each line is one text, as told",))
+    if format != "auto" or all(_is_jsonl(path, head) for path, head in zip(paths, heads, strict=True)):
+        return None
+    lines = [text for head in heads for _, text in head]
+    if told and not any(map(_mostly_tabs, heads)):
+        return Columns("lines", (), (1,), width=1, reasons=(f"{names}: each line is one text, as told",))
+    if told or len(paths) > 1 or display(paths[0]).removesuffix(".gz").endswith(_COLUMNED):
+        return None
+    counts = [{text.count(mark) for text in lines} for mark, _ in _SEPARATORS]
+    as_columns = any(len(some) == 1 and some != {0} for some in counts)  # as many in every line
+    if as_columns or any("\t" in text for text in lines):
+        return None
+    why = "one text a line (no TAB, no second file): for a language model"
+    return Columns("lines", (), (1,), width=1, reasons=(f"{names}: {why}",))
+
+
 # ------------------------------------------------------------------ TSV
 
 
@@ -157,6 +207,7 @@ def _tsv(
     heads: Sequence[list[tuple[int, str]]],
     asked: Asked | None,
     reasons: tuple[str, ...],
+    task: str,
 ) -> Columns:
     name = display(paths[0])
     widths = Counter(text.count("\t") + 1 for head in heads for _, text in head)
@@ -185,6 +236,9 @@ def _tsv(
         raise ReadError(
             "columns", name, 1, f'"{cells[0]} TAB {cells[1]}" may be a header row or data', todo=f"say --columns {both}"
         )
+    if task == "lm":
+        columns = " or ".join(f"--columns target={number}" for number in range(1, min(width, 4) + 1))
+        raise ReadError("columns", name, line, f"found {width} columns", "one text a line", f"say {columns}")
     if width != 2:
         odd = next((number for head in heads for number, text in head if text.count("\t") + 1 == width), line)
         raise _which(name, odd, width)
@@ -229,6 +283,8 @@ def _said(source: tuple[Key, ...], targets: tuple[Key, ...], why: str, alignment
     def listed(keys: tuple[Key, ...]) -> str:
         return ("columns " if len(keys) > 1 else "column ") + ", ".join(map(str, keys))
 
+    if not source:
+        return f"text: {listed(targets)}; no source: for a language model ({why})"
     several = " (several right outputs)" if len(targets) > 1 else ""
     aligned = f"; alignment: column {alignment}" if alignment else ""
     return f"source: {listed(source)}; target: {listed(targets)}{several}{aligned} ({why})"
@@ -242,6 +298,7 @@ def _jsonl(
     head: list[tuple[int, str]],
     asked: Asked | None,
     reasons: tuple[str, ...],
+    task: str,
 ) -> Columns:
     if asked is not None:
         source, targets = (tuple(map(str, keys)) for keys in asked[:2])
@@ -251,14 +308,25 @@ def _jsonl(
     record, line = _first_record(path, head)
     sources = [key for key in record if role_of(key) == "source"]
     targets_found = [key for key in record if role_of(key) == "target"]
+    texts = [key for key, value in record.items() if isinstance(value, str | list)]
+    if task == "lm" or (len(texts) == 1 and len(record) == 1 and task != "generate"):
+        return _jsonl_texts(path, line, texts, reasons)
     if len(sources) != 1 or not targets_found:
-        texts = [key for key, value in record.items() if isinstance(value, str | list)]
         pair = texts if len(texts) == 2 else ["A", "B"]
         readings = f"say --columns source={pair[0]},target={pair[1]} or source={pair[1]},target={pair[0]}"
         found = f"keys found: {', '.join(record) or 'none'}"
         raise ReadError("columns", display(path), line, found, "source and target", readings)
     source, targets = (sources[0],), tuple(targets_found)
     return Columns("jsonl", source, targets, reasons=(*reasons, _said(source, targets, "by their names")))
+
+
+def _jsonl_texts(path: PathLike, line: int, texts: list[str], reasons: tuple[str, ...]) -> Columns:
+    """The one key that holds text."""
+    if len(texts) != 1:
+        todo = "say --columns target=KEY"
+        raise ReadError("columns", display(path), line, f"keys found: {', '.join(texts) or 'none'}", "one text", todo)
+    said = _said((), tuple(texts), "the only key with text")
+    return Columns("jsonl", (), tuple(texts), reasons=(*reasons, said))
 
 
 def _first_record(path: PathLike, head: list[tuple[int, str]]) -> tuple[dict[str, Any], int]:

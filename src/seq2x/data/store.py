@@ -7,7 +7,7 @@
     T.copies.ids           for models that copy, beside source.ids: the target symbol of each (`seq2x.codecs.copying`)
     T.text, T.text.ends    UTF-8: source and target of each row, one behind the other; two ends a row
     T.lines                int64: the line of each row in its file
-    T.set_aside            line, source symbols, target symbols of each example above the limits (TAB between), and why
+    T.set_aside            line, source symbols, target symbols of each example that is not used (TAB between), and why
                            where it is not for its length
     T.links.ids/.ends      only where alignments are given: int32 target symbol, source symbol of each link of a row
 

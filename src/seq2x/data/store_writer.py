@@ -1,4 +1,4 @@
-"""Writing a store: examples become symbols, portion by portion, and what cannot be learned from is set aside.
+"""Writing a store: examples become symbols, chunk by chunk, and what cannot be learned from is set aside.
 
 The files stand in `seq2x.data.store`.
 """
@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seq2x.codecs.copying import Copied, Copies
+from seq2x.data.frames import Frames
 from seq2x.data.links import parse_links, symbol_links
 from seq2x.data.notes import Notes
 from seq2x.data.portions import portions
@@ -29,7 +30,7 @@ from seq2x.types import EOS, Codec, Example
 
 __all__ = ["write_store"]
 
-_ONLY_COPIES = "cannot_copy"
+_OF_LENGTH = ("source_too_long", "target_too_long")
 
 
 def write_store(
@@ -46,6 +47,7 @@ def write_store(
     alignment: str = "",
     copies: Copies | None = None,
     only_copies: bool = False,
+    frames: int = 0,
 ) -> Store:
     """Tokenises `examples` into `folder` and opens the result.
 
@@ -53,13 +55,14 @@ def write_store(
     line (under `name`, where it is from no file). `alignment`: the name of the extra in which every example has the
     links of its words (see `seq2x.data.links`), which are kept as links of symbols. With `copies`, for a model that
     copies, targets are written with what only their source has; with `only_copies` what its source does not hold at all
-    is set aside, too. Whoever looks during the writing, or after a crash, finds the former store or none. Raises
-    DataError if no row is left or links are none, StorageError if the disk refuses.
+    is set aside, too, and so is, with `frames`, a target that does not fit into so many for each source symbol. Whoever
+    looks during the writing, or after a crash, finds the former store or none. Raises DataError if no row is left, if
+    most targets do not fit, or links are none, StorageError if the disk refuses.
     """
     notes = Notes() if notes is None else notes
     linked = _Linked(source_codec, target_codec, alignment, name) if alignment else None
-    limits = max_source_length, max_target_length
-    writer = _Writer(folder, notes, name, limits, linked, copies, only_copies)
+    sieve = _Sieve((max_source_length, max_target_length), only_copies, Frames(frames), name)
+    writer = _Writer(folder, notes, name, sieve, linked, copies is not None)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
@@ -71,6 +74,7 @@ def write_store(
                 else:
                     copied = [copies(e.source, symbols) for e, symbols in zip(some, sources, strict=True)]
                     writer.add(some, sources, _written(copies, some, copied), [one.ids for one in copied])
+            sieve.frames.require_most()
             if not writer.rows:
                 places = [place for kind in notes.places.values() for place in kind]
                 raise DataError(places[0][0] if places else name, "no examples left", todo=notes.summary())
@@ -110,14 +114,12 @@ class _Writer:
         folder: Path,
         notes: Notes,
         name: str,
-        limits: tuple[int, int],
+        sieve: _Sieve,
         linked: _Linked | None,
-        copies: Copies | None,
-        only_copies: bool,
+        copies: bool,
     ) -> None:
-        self.folder, self.notes, self.name = folder, notes, name
-        self.limits, self.only_copies = limits, only_copies
-        self.parts: tuple[str, ...] = PARTS if copies is None else (*PARTS, COPIES)
+        self.folder, self.notes, self.name, self.sieve = folder, notes, name, sieve
+        self.parts: tuple[str, ...] = (*PARTS, COPIES) if copies else PARTS
         self.tag = os.urandom(8).hex()
         self.rows = self.set_aside = self.bytes_written = 0
         self.linked = linked
@@ -151,11 +153,8 @@ class _Writer:
         for number, (example, source, several) in enumerate(zip(examples, sources, targets, strict=True)):
             ids = None if copied is None else copied[number]
             for text, target in zip(example.targets, several, strict=True):
-                if len(source) > self.limits[0] or len(target) > self.limits[1]:
-                    self._set_aside(example, len(source), len(target), too_long(len(source), self.limits[0]))
-                    continue
-                if ids is not None and self.only_copies and not set(target).issubset(ids):
-                    self._set_aside(example, len(source), len(target), _ONLY_COPIES)
+                if reason := self.sieve.reason(example, source, target, ids):
+                    self._set_aside(example, len(source), len(target), reason)
                     continue
                 kept_sources.append(source)
                 kept_copies += [] if ids is None else [ids]
@@ -178,7 +177,7 @@ class _Writer:
 
     def _set_aside(self, example: Example, source: int, target: int, reason: str) -> None:
         self.set_aside += 1
-        why = f"\t{reason}" if reason == _ONLY_COPIES else ""
+        why = "" if reason in _OF_LENGTH else f"\t{reason}"
         self._append("set_aside", f"{example.line}\t{source}\t{target}{why}\n".encode())
         self.notes.add(reason, example.file or self.name, example.line)
 
@@ -221,6 +220,28 @@ class _Writer:
         for part in (*self.parts, "json"):
             with suppress(OSError):  # the reason to give up is the one to tell
                 self.path(part).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sieve:
+    """Which pairs are learned from. `limits`: how many symbols a source and a target may have; `only_copies`: a target
+    has to be made of what its source holds; `frames`: the places that it has to fit into. `name`: see `write_store`.
+    """
+
+    limits: tuple[int, int]
+    only_copies: bool
+    frames: Frames
+    name: str
+
+    def reason(self, example: Example, source: list[int], target: list[int], copied: list[int] | None) -> str:
+        """Why a pair is set aside (a kind of note); empty if it is not. `copied`: what copying each symbol means."""
+        if len(source) > self.limits[0] or len(target) > self.limits[1]:
+            return too_long(len(source), self.limits[0])
+        if copied is not None and self.only_copies and not set(target).issubset(copied):
+            return "cannot_copy"
+        if self.frames.lack(source, target, example.file or self.name, example.line):
+            return "target_without_room"
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

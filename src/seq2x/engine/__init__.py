@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import torch
 
 from seq2x.errors import UsageError
-from seq2x.models import EncoderDecoder
+from seq2x.models import AnyModel, Ctc, EncoderDecoder, MaskPredict, Ngram
 from seq2x.types import Array, Decoder, Padded
 
-__all__ = ["Chosen", "Engine", "choose"]
+__all__ = ["AnyEngine", "Chosen", "Engine", "choose"]
 
 
 class Engine(Decoder, Protocol):
@@ -24,19 +24,23 @@ class Engine(Decoder, Protocol):
         ...
 
 
-def choose(model: EncoderDecoder, backend: str = "auto") -> Engine:
+AnyEngine: TypeAlias = Engine | MaskPredict | Ctc | Ngram
+"""What reads sources and can be searched, each in its own way: the models that do not step are their own engines."""
+
+
+def choose(model: AnyModel, backend: str = "auto") -> AnyEngine:
     """The engine to decode `model` with, its weights as they are now.
 
     auto: native where it can run this model, else torch. Raises `UsageError` where native is wanted and not to be had.
     """
-    if backend == "torch":
+    if backend == "torch" or (isinstance(model, Ngram) and backend != "native"):
         return model
     from . import library
     from .packing import Packed, suits
 
     why = suits(model)
     found = library.find() if not why else None
-    if found is None or found.functions is None:
+    if found is None or found.functions is None or not isinstance(model, EncoderDecoder):
         if backend == "native":
             raise UsageError("backend", f"native: {why or (found.why if found else '')}", "torch, or auto")
         return model
@@ -48,10 +52,10 @@ def choose(model: EncoderDecoder, backend: str = "auto") -> Engine:
 class Chosen:
     """The engine of one model, chosen anew only where its weights may have changed since."""
 
-    def __init__(self, model: EncoderDecoder) -> None:
-        self._model, self._engines = model, dict[str, tuple[object, Engine]]()
+    def __init__(self, model: AnyModel) -> None:
+        self._model, self._engines = model, dict[str, tuple[object, AnyEngine]]()
 
-    def __call__(self, backend: str) -> Engine:
+    def __call__(self, backend: str) -> AnyEngine:
         """See `choose`."""
         weights = [*self._model.parameters(), *self._model.buffers()]
         stamp = [(weight.data_ptr(), weight._version, weight.requires_grad) for weight in weights]

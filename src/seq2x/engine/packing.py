@@ -10,7 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seq2x.models import AnyModel
 from seq2x.models.encoder_decoder import EncoderDecoder
+from seq2x.models.ngram import Ngram
+from seq2x.models.no_encoder import NoEncoder
 from seq2x.models.transformer_decoder import TransformerDecoder
 from seq2x.models.transformer_encoder import TransformerEncoder
 from seq2x.nn.norms import BatchNorm, LayerNorm, RMSNorm
@@ -28,8 +31,12 @@ _T = TypeVar("_T")
 _ACTIVATIONS = {"relu": 0, "gelu": 1, "gated": 2}
 
 
-def suits(model: EncoderDecoder) -> str:
+def suits(model: AnyModel) -> str:
     """Why the native engine cannot run `model`, empty if it can."""
+    if isinstance(model, Ngram) or (isinstance(model, EncoderDecoder) and isinstance(model.encoder, NoEncoder)):
+        return "it has no language models"
+    if not isinstance(model, EncoderDecoder):
+        return "it has decoders that write symbol by symbol only"
     encoder, decoder = model.encoder, model.decoder
     if not isinstance(encoder, TransformerEncoder) or not isinstance(decoder, TransformerDecoder):
         return "it has Transformers only"
@@ -114,6 +121,7 @@ class Packed:
         }
         if isinstance(layer, DecoderLayer):
             cross = layer.cross
+            assert cross is not None and layer.cross_norm is not None  # a decoder of an encoder-decoder: see `suits`
             parts |= {
                 "cross_norm": self._norm(layer.cross_norm),
                 "query": self._linear(cross.query, cross.query_bias),

@@ -68,20 +68,25 @@ def parted(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
 
 
 def loaded(
-    run: Run, search: Mapping[str, Any], ensemble: Runs = (), rerank: str | os.PathLike[str] | None = None
+    run: Run,
+    search: Mapping[str, Any],
+    ensemble: Runs = (),
+    rerank: str | os.PathLike[str] | None = None,
+    lm: str | os.PathLike[str] | None = None,
 ) -> Predictor:
-    """The run, ready to use; `ensemble` decides together with it, `rerank` about its best outputs and those of its own.
+    """The run, ready to use; `ensemble` decides together with it, `rerank` about its best outputs and those of its own,
+    and the language model `lm` helps.
 
     Raises `FolderError`, `DeviceError`, `UsageError`.
     """
     others = several(ensemble)
     if not isinstance(run, Predictor):
-        threads = search.get("threads", 0)
-        return load(run, search.get("device", "auto"), threads=threads, ensemble=others, rerank=rerank)
-    if others or rerank is not None:
-        name = "ensemble" if others else "rerank"
-        todo = f"give it where the run is loaded: seq2x.load(run, {name}=...)"
-        raise UsageError(name, "runs beside one that is loaded already", todo=todo)
+        device, threads = search.get("device", "auto"), search.get("threads", 0)
+        return load(run, device, threads=threads, ensemble=others, rerank=rerank, lm=lm)
+    for name, given in (("ensemble", others), ("rerank", rerank), ("lm", lm)):
+        if given:
+            todo = f"give it where the run is loaded: seq2x.load(run, {name}=...)"
+            raise UsageError(name, "runs beside one that is loaded already", todo=todo)
     return run
 
 
@@ -91,7 +96,8 @@ def reading(predictor: Predictor, data: Mapping[str, Any]) -> Settings:
 
     about = predictor.task.about
     own = {"columns": about.search["columns"]} if "columns" in about.search else {}
-    return resolve({"references": about.references, **own, **data}, "settings")
+    task = "generate" if about.shape.source else "lm"
+    return resolve({"task": task, "references": about.references, **own, **data}, "settings")
 
 
 def own_columns(predictor: Predictor, data: Mapping[str, Any]) -> list[str]:
@@ -103,12 +109,12 @@ def own_columns(predictor: Predictor, data: Mapping[str, Any]) -> list[str]:
 
 
 def pairs(paths: Paths, how: Settings) -> Items:
-    """Every record of a set, those with blank sides too. Raises `DataError`."""
+    """Every record of a set, those with blank sides too (`how.task` "lm": texts alone). Raises `DataError`."""
     from seq2x.data import Notes, read, sniff
     from seq2x.data.lines import display
 
     files, limit = several(paths), how.max_line_bytes
-    columns = sniff(files, how.format, how.columns, max_line_bytes=limit)
+    columns = sniff(files, how.format, how.columns, task=how.task, max_line_bytes=limit)
     notes = Notes()
     found = list(read(files, columns, notes, max_line_bytes=limit, on_bad_utf8=how.on_bad_utf8, keep_empty=True))
     if not found:
@@ -119,10 +125,12 @@ def pairs(paths: Paths, how: Settings) -> Items:
 def items(predictor: Predictor, paths: Paths, data: Mapping[str, Any]) -> Items:
     """Every item of a test set: with a blank side, too, but no line that is blank on both. Raises `DataError`."""
     from seq2x.data import merge
+    from seq2x.data.pairing import require_fitting
 
     how = reading(predictor, data)
     found, notes = pairs(paths, how)
     notes += own_columns(predictor, data)
+    require_fitting(predictor.task.about.task, found)
     examples = [e for e in found if e.source.strip() or any(target.strip() for target in e.targets)]
     if not examples:
         found_text = f"{len(found):,} records read, all of them blank"
@@ -132,7 +140,7 @@ def items(predictor: Predictor, paths: Paths, data: Mapping[str, Any]) -> Items:
         notes.append(
             f"{before:,} lines are {len(examples):,} items: lines with one source are one item (references = merge)"
         )
-    elif count := _repeated(examples):
+    elif how.task != "lm" and (count := _repeated(examples)):
         notes.append(f"{count:,} sources occur with several targets; each line is an item (references = each)")
     return Items(examples, notes)
 

@@ -9,7 +9,7 @@ from typing import Any
 from seq2x.predict import Predictor
 from seq2x.types import Example, Prediction
 
-__all__ = ["about_outputs", "cut_sources", "overlap", "searched", "unlearned", "unsearched"]
+__all__ = ["about_outputs", "cut_sources", "overlap", "scored_at_once", "searched", "unlearned", "unsearched"]
 
 
 def searched(predictor: Predictor, search: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -20,7 +20,8 @@ def searched(predictor: Predictor, search: Mapping[str, Any]) -> tuple[dict[str,
     from seq2x.settings import without_effect
 
     resolved = predictor.settings(**search)
-    notes = [*without_effect(resolved, search), *predictor.task.out_of_reach(resolved)]
+    task = predictor.task
+    notes = [*without_effect(resolved, search), *task.out_of_reach(resolved), *task.unused(search)]
     if "n_best" in search:
         notes.append("n_best has no effect: the best output of each input is what counts")
     return {name: value for name, value in search.items() if name != "n_best"}, notes
@@ -30,6 +31,13 @@ def unsearched(names: Iterable[str]) -> list[str]:
     """One sentence for each setting that changes nothing where outputs are given, each to be scored."""
     used = ("device", "threads", "batch_size", "invariant")
     return [f"{name} has no effect: every given output is scored" for name in sorted(names) if name not in used]
+
+
+def scored_at_once(predictor: Predictor) -> list[str]:
+    """A sentence where log p of an output is not that of how the run writes it."""
+    if predictor.task.about.shape.decoder != "mask_predict":
+        return []
+    return ["log p is that of a single pass: of the length, and of all symbols masked at once (refine_iterations = 1)"]
 
 
 def about_outputs(predictions: Sequence[Prediction]) -> list[str]:
@@ -89,6 +97,7 @@ def _overlap(whose: str, record: bytes | None, task: Any, examples: Sequence[Exa
     sources, pairs = Seen.from_bytes(record, SEEN_FILE, (task.source_codec, task.target_codec)).count(examples)
     if not sources:
         return []
-    share = f"{sources:,} of {len(examples):,} sources ({sources / len(examples):.0%})"
-    found = f"{share} occur in the training data{whose}, {pairs:,} with the same target"
+    reads = task.about.shape.source
+    share = f"{sources:,} of {len(examples):,} {'sources' if reads else 'texts'} ({sources / len(examples):.0%})"
+    found = f"{share} occur in the training data{whose}" + (f", {pairs:,} with the same target" if reads else "")
     return [f"warning: {found}: the figures flatter"]

@@ -11,7 +11,7 @@ from seq2x.settings import Settings
 from seq2x.types import EOS, SPECIALS, Example
 
 if TYPE_CHECKING:
-    from seq2x.tasks.generate import Generate
+    from seq2x.tasks import Task
 
 __all__ = ["Given", "predicted"]
 
@@ -25,7 +25,7 @@ class Given(NamedTuple):
     ids: list[int]
 
 
-def predicted(path: str | os.PathLike[str], task: Generate, how: Settings) -> tuple[list[Given], list[str]] | None:
+def predicted(path: str | os.PathLike[str], task: Task, how: Settings) -> tuple[list[Given], list[str]] | None:
     """(the outputs, what was noticed) of a file that `predict --json` wrote; None if its first record is another's.
 
     A text that `task` would cut into other symbols is counted. Raises `DataError` with `file:line`.

@@ -13,10 +13,13 @@ __all__ = ["from_plain", "table", "to_plain"]
 
 def table(results: Mapping[str, Result]) -> str:
     """One line per metric: name, value, 95 % interval, which way is better, how it was computed."""
-    lines = []
+    lines: list[str] = []
+    width = max([12, *map(len, results)])
     for name, one in results.items():
         interval = f"[{one.interval.low:.2f}, {one.interval.high:.2f}]" if one.interval else ""
-        lines.append(f"{name:<12} {one.value:>7.2f}  {interval:<18} {one.better} is better  {one.signature}".rstrip())
+        lines.append(
+            f"{name:<{width}} {one.value:>7.2f}  {interval:<18} {one.better} is better  {one.signature}".rstrip()
+        )
     count = max((one.count for one in results.values()), default=0)
     return "\n".join([*lines, f"{count:,} items; intervals: 95 %, bootstrap"]) + "\n"
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from seq2x.evaluate.inputs import Paths, Run, Runs, loaded, own_columns, pairs, parted, placed, reading, several
-from seq2x.evaluate.notes import cut_sources, overlap, unlearned, unsearched
+from seq2x.evaluate.language import perplexities
+from seq2x.evaluate.notes import cut_sources, overlap, scored_at_once, unlearned, unsearched
 from seq2x.evaluate.predicted import Given, predicted
 from seq2x.predict import Predictor
 from seq2x.settings import Settings
@@ -23,7 +24,8 @@ __all__ = ["Scores", "score"]
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Scored outputs; `log_p` is their sum over `symbols` symbols, `</s>` counted.
+    """Scored outputs; `log_p` is their sum over `symbols` symbols, `</s>` counted. `perplexities`: by name, per symbol,
+    per word and per character (see `seq2x.metrics.perplexity`); `perplexity` is the first.
 
     `examples[i]` has the source and the one target that `lines[i]` scores.
     """
@@ -32,8 +34,13 @@ class Scores:
     examples: list[Example]
     log_p: float
     symbols: int
-    perplexity: Result
+    perplexities: dict[str, Result]
     notes: list[str]
+
+    @property
+    def perplexity(self) -> Result:
+        """Per symbol."""
+        return self.perplexities["perplexity"]
 
 
 def score(run: Run, path: Paths, *, ensemble: Runs = (), **settings: Any) -> Scores:
@@ -44,8 +51,6 @@ def score(run: Run, path: Paths, *, ensemble: Runs = (), **settings: Any) -> Sco
     one source are scored each. `ensemble`: a further run that decides together with it, or several. Raises `DataError`
     with `file:line`, `FolderError` or `UsageError`.
     """
-    from seq2x.metrics import perplexity
-
     data, search = parted(settings)
     predictor = loaded(run, search, ensemble)
     how = predictor.settings(**search)
@@ -55,11 +60,12 @@ def score(run: Run, path: Paths, *, ensemble: Runs = (), **settings: Any) -> Sco
     with placed(examples):
         size = 1 if how.invariant else how.batch_size
         lines = predictor.task.score([example.source for example in examples], targets, size)
-    symbols = [len(line.token_log_p) for line in lines]
+    symbols = sum(len(line.token_log_p) for line in lines)
     notes += [*cut_sources(sum(line.truncated for line in lines)), *unlearned(predictor, examples)]
-    notes += overlap(predictor, examples)
+    notes += [*overlap(predictor, examples), *scored_at_once(predictor)]
     total = math.fsum(line.log_p for line in lines)
-    return Scores(lines, examples, total, sum(symbols), perplexity([line.log_p for line in lines], symbols), notes)
+    found = perplexities(lines, [example.targets[0] for example in examples])
+    return Scores(lines, examples, total, symbols, found, notes)
 
 
 def _given(predictor: Predictor, path: Paths, data: Mapping[str, Any]) -> tuple[list[Given], list[str]]:

@@ -11,29 +11,36 @@ from typing import Final, TypeAlias
 from seq2x.errors import UsageError, nearest
 from seq2x.types import Metric, Result
 
+from .accuracy import Accuracy
 from .base import TextMetric
 from .bleu import Bleu, TokenBleu
 from .bootstrap import Comparison, compared, evaluated, statistics
-from .choose import Fit, are_symbols, fit
+from .choose import Fit, are_symbols, beside, fit
 from .chrf import Chrf
 from .error_rates import CharacterErrors, PhonemeErrors, WordErrorRate
 from .exact_match import ExactMatch, WordErrors
-from .perplexity import Perplexity, perplexity
+from .perplexity import PERPLEXITIES, Perplexity, counts, perplexity, rows
 from .rouge import Rouge1, Rouge2, RougeL
 from .ter import Ter
 
 __all__ = [
     "METRICS",
+    "PERPLEXITIES",
     "Comparison",
     "Fit",
     "Metrics",
+    "Perplexity",
     "are_symbols",
+    "beside",
     "chosen",
+    "compared",
+    "counts",
     "evaluate_pairs",
     "fit",
     "make",
     "paired",
     "perplexity",
+    "rows",
 ]
 
 METRICS: Final[dict[str, type[TextMetric]]] = {
@@ -45,6 +52,7 @@ METRICS: Final[dict[str, type[TextMetric]]] = {
     "rouge2": Rouge2,
     "rougeL": RougeL,
     "exact_match": ExactMatch,
+    "accuracy": Accuracy,
     "cer": CharacterErrors,
     "wer": WordErrorRate,
     "per": PhonemeErrors,
@@ -77,9 +85,9 @@ def _name(metric: str | Metric) -> str:
         if isinstance(metric, type) or not isinstance(parts[0], str) or not all(map(callable, parts[1:])):
             raise UsageError("metric", f"{metric!r:.80}", "a name, or an object with name, count and score")
         return parts[0]
-    if metric == Perplexity.name:
+    if metric in PERPLEXITIES:
         todo = '"seq2x score" gives it'
-        raise UsageError("metric", '"perplexity" is of log-probabilities, not of outputs', todo=todo)
+        raise UsageError("metric", f'"{metric}" is of log-probabilities, not of outputs', todo=todo)
     if metric not in METRICS:
         raise UsageError("metric", f'no metric "{metric:.80}"', todo=nearest(metric, METRICS))
     return metric

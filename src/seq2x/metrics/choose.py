@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from .scripts import script_of
 
-__all__ = ["Fit", "are_symbols", "fit"]
+__all__ = ["Fit", "are_symbols", "beside", "fit"]
 
 _SAMPLE: Final = 20_000  # pairs looked at, evenly spread
 _MOST_SYMBOLS: Final = 300  # different ones: more than phones, tags or actions there are in one task
@@ -22,14 +22,21 @@ class Fit:
     reason: str
 
 
-def fit(sources: Sequence[str], references: Sequence[Sequence[str]]) -> Fit:
+_OF_TASK: Final[Mapping[str, Fit]] = {"tag": Fit(("accuracy", "exact_match"), "a label for each token")}
+"""Of tasks whose outputs are of one kind, whatever the pairs."""
+
+
+def fit(sources: Sequence[str], references: Sequence[Sequence[str]], task: str = "generate") -> Fit:
     """What fits pairs of a source and its right outputs; the same pairs give the same answer.
 
+    - a label for each token (`task` tag) -> accuracy, exact_match
     - symbols of a small set, for one word: a pronunciation -> word_errors, per
     - symbols of a small set otherwise: a formal language -> exact_match, wer
     - a word or two, or a few characters where words are not written apart: names, dates, spellings -> exact_match, cer
     - anything else is running text -> bleu, chrf, and ter where words are written apart
     """
+    if task in _OF_TASK:
+        return _OF_TASK[task]
     step = max(1, -(-len(references) // _SAMPLE))
     texts = [text for of_one in references[::step] for text in of_one if text.strip()]
     if not texts:
@@ -46,6 +53,11 @@ def fit(sources: Sequence[str], references: Sequence[Sequence[str]]) -> Fit:
     if _mean(lengths) <= 2.5:
         return Fit(("exact_match", "cer"), "short outputs: right or wrong as a whole")
     return Fit(("bleu", "chrf", "ter"), "running text: overlap with the reference")
+
+
+def beside(task: str) -> tuple[str, ...]:
+    """The cheap metrics that stand beside those that fit, whatever they are."""
+    return () if task in _OF_TASK else ("exact_match", "chrf", "cer")
 
 
 def are_symbols(distinct: int, words: int, lines: int) -> bool:

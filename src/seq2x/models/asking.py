@@ -30,7 +30,7 @@ __all__ = ["AskingDecoder", "beside", "linear"]
 class AskingDecoder(nn.Module):
     """The parts, to be built in this order: `ask`, then `read`. Their weights stand under the decoder's own names.
 
-    `memory` is the width M of the encoder's states, `context` that of C.
+    `memory` is the width M of the encoder's states, `context` that of C. Without a source there is neither.
     """
 
     attention: Attention | None
@@ -41,12 +41,12 @@ class AskingDecoder(nn.Module):
 
     def __init__(self, shape: ModelShape, embedding: Embedding) -> None:
         super().__init__()
-        self.attends = shape.context == "attention"
+        self.reads, self.attends = shape.source, shape.source and shape.context == "attention"
         self.embedding, self.dropout, self.width = embedding, Dropout(shape.dropout), shape.width
         self.memory = shape.width * (2 if shape.bidirectional else 1)
         self.context = 2 * self.memory if shape.context == "first_last" else self.memory
         self.output_sees_input = shape.output_from == "all"
-        self.output_sees_context = self.attends or self.output_sees_input
+        self.output_sees_context = self.attends or (self.reads and self.output_sees_input)
 
     def ask(self, shape: ModelShape) -> None:
         """Attention and its parts, if the shape has it."""

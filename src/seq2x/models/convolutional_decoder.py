@@ -41,11 +41,13 @@ class _Source(NamedTuple):
 
 
 class _Maps(NamedTuple):
-    """The affine maps of one layer: `filters` from a window, `query` to what is asked, `context` from the answer."""
+    """The affine maps of one layer: `filters` from a window, `query` to what is asked, `context` from the answer; the
+    last two where there is a source to ask.
+    """
 
     filters: Map
-    query: Map
-    context: Map
+    query: Map | None
+    context: Map | None
 
 
 class _Made(NamedTuple):
@@ -64,7 +66,7 @@ class ConvolutionalState:
     first. `made`: matrices that are normalised once for all steps.
     """
 
-    source: _Source
+    source: _Source | None
     made: _Made
     past: Tensor
     beams: int
@@ -81,7 +83,7 @@ class ConvolutionalState:
         rows = torch.as_tensor(rows, device=self.past.device)
         beams = torch.arange(self.beams, device=rows.device)
         kept = (rows[:, None] * self.beams + beams).flatten()
-        source = _Source(*(part.index_select(0, rows) for part in self.source))
+        source = None if self.source is None else _Source(*(part.index_select(0, rows) for part in self.source))
         return dataclasses.replace(self, source=source, past=self.past.index_select(1, kept))
 
     def clone(self) -> ConvolutionalState:
@@ -96,7 +98,8 @@ class _Layer(nn.Module):
         super().__init__()
         width, embedded, keep = shape.width, shape.embedding_width, 1.0 - shape.dropout
         self.filters = Normed(shape.kernel_width * width, 2 * width, keep, gated=True)
-        self.query, self.context = Normed(width, embedded), Normed(embedded, width)
+        self.query = Normed(width, embedded) if shape.source else None
+        self.context = Normed(embedded, width) if shape.source else None
 
     def maps(self) -> _Maps:
         """For training: each use makes its matrix, and has a gradient."""
@@ -104,7 +107,8 @@ class _Layer(nn.Module):
 
     def made(self) -> _Maps:
         """For a search."""
-        return _Maps(self.filters.made(), self.query.made(), self.context.made())
+        asking = (None if part is None else part.made() for part in (self.query, self.context))
+        return _Maps(self.filters.made(), *asking)
 
 
 class ConvolutionalDecoder(nn.Module):
@@ -112,13 +116,14 @@ class ConvolutionalDecoder(nn.Module):
 
     A position sees the L (k-1) + 1 symbols before it, no more: what matters over a longer span wants more layers, a
     wider kernel, or another kind of decoder. The attention it shows is that of its last layer, as a Transformer's.
+    Without a source it is blocks alone: a language model (Dauphin et al. 2017).
     """
 
     def __init__(self, shape: ModelShape, embedding: Embedding) -> None:
         super().__init__()
         width, embedded = shape.width, shape.embedding_width
         self.embedding, self.dropout = embedding, Dropout(shape.dropout)
-        self.width, self.kernel = width, shape.kernel_width
+        self.width, self.kernel, self.reads = width, shape.kernel_width, shape.source
         self.positions = positions(shape, shape.max_target_length, "target")
         self.first = Normed(embedded, width, 1.0 - shape.dropout)
         self.layers = nn.ModuleList(_Layer(shape) for _ in range(shape.decoder_layers))
@@ -126,7 +131,7 @@ class ConvolutionalDecoder(nn.Module):
 
     def forward(self, memory: Memory, inputs: Tensor, want: Want) -> tuple[Tensor, Tensor | None]:
         """All positions at once: `inputs` `[N,T]` -> (hidden `[N,T,D]`, attention `[N,T,S]` if wanted)."""
-        source, embedded_NTE = _source(memory), self._embed(inputs)
+        source, embedded_NTE = self._source(memory), self._embed(inputs)
         x: Tensor = self.first(embedded_NTE).to(embedded_NTE.dtype)
         alpha_NTS = None
         for layer in self._layers():
@@ -140,7 +145,7 @@ class ConvolutionalDecoder(nn.Module):
         made = _Made(self.first.made(), tuple(layer.made() for layer in self._layers()), self.last.made())
         rows = len(memory.lengths) * beams
         past = memory.states.new_zeros(len(self.layers), rows, self.kernel - 1, self.width)
-        return ConvolutionalState(_source(memory), made, past, beams, 0, want)
+        return ConvolutionalState(self._source(memory), made, past, beams, 0, want)
 
     @torch.no_grad()
     def step(
@@ -161,22 +166,27 @@ class ConvolutionalDecoder(nn.Module):
     def _layers(self) -> Iterable[_Layer]:
         return cast(Iterable[_Layer], self.layers)
 
+    def _source(self, memory: Memory) -> _Source | None:
+        if not self.reads:
+            return None
+        return _Source(memory.states, memory.parts["values"], valid(memory.lengths, memory.states.shape[1]))
+
     def _embed(self, symbols_NT: Tensor, start: int = 0) -> Tensor:
         """`g` `[N,T,E]`, of which the first position is `start`."""
         embedded: Tensor = self.dropout(self.positions(self.embedding(symbols_NT, symbols_NT != PAD), start))
         return embedded
 
 
-def _source(memory: Memory) -> _Source:
-    return _Source(memory.states, memory.parts["values"], valid(memory.lengths, memory.states.shape[1]))
-
-
-def _layer(window: Tensor, x: Tensor, embedded: Tensor, source: _Source, maps: _Maps) -> tuple[Tensor, Tensor]:
+def _layer(
+    window: Tensor, x: Tensor, embedded: Tensor, source: _Source | None, maps: _Maps
+) -> tuple[Tensor, Tensor | None]:
     """One layer at t positions: `window` `[N,t,k*D]`, `x` `[N,t,D]`, `embedded` `[N,t,E]` -> (`[N,t,D]`, `[N,t,S]`).
 
     All beams and positions of a sentence are its queries.
     """
     x = convolve(window, x, maps.filters)
+    if source is None or maps.query is None or maps.context is None:
+        return x, None
     query = joined(maps.query(x), embedded)
     B, N, t = len(source.keys), *x.shape[:2]
     context_BQE, alpha_BQS = ask(query.reshape(B, -1, query.shape[-1]), *source)

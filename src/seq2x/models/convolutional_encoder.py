@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from seq2x.nn.convolution import HALF, Normed, convolve, joined, share_of_gradient, windows
 from seq2x.nn.dropout import Dropout
-from seq2x.nn.embedding import Embedding
+from seq2x.nn.embedding import BagEmbedding, Embedding
 from seq2x.nn.multihead import valid_positions
 from seq2x.nn.positions import LearnedPositions, SinusoidalPositions
 from seq2x.types import Memory, Padded
@@ -34,7 +34,7 @@ class ConvolutionalEncoder(nn.Module):
     small a share of the derivative, which AdamW, indifferent to constant factors, feels only in clipping and in E.
     """
 
-    def __init__(self, shape: ModelShape, embedding: Embedding) -> None:
+    def __init__(self, shape: ModelShape, embedding: Embedding | BagEmbedding) -> None:
         super().__init__()
         width, embedded, kernel, keep = shape.width, shape.embedding_width, shape.kernel_width, 1.0 - shape.dropout
         self.embedding, self.dropout, self.kernel = embedding, Dropout(shape.dropout), kernel
@@ -43,7 +43,7 @@ class ConvolutionalEncoder(nn.Module):
         blocks = range(shape.encoder_layers)
         self.filters = nn.ModuleList(Normed(kernel * width, 2 * width, keep, gated=True) for _ in blocks)
         self.last = Normed(width, embedded)
-        self.gradient_share = 1.0 / (2 * shape.decoder_layers)
+        self.gradient_share = 1.0 / (2 * shape.decoder_layers) if shape.decodes else 1.0
 
     def forward(self, source: Padded) -> Memory:
         """`source.values` `[B,S]`, of which `source.lengths` `[B]` count."""

@@ -15,6 +15,8 @@ from seq2x.nn.outputs import VocabularyAnswer, VocabularyOutput
 from seq2x.nn.pooling import valid
 from seq2x.types import NOTHING, PAD, Batch, Memory, Padded, Scored, State, Want
 
+from .no_encoder import NoEncoder
+
 __all__ = ["DecoderModule", "EncoderDecoder", "EncoderModule"]
 
 S_co = TypeVar("S_co", bound=State)
@@ -80,7 +82,7 @@ class EncoderDecoder(nn.Module):
 
     `decode` and `step` give the same answers: the first for all positions of known targets at once, the second one
     symbol at a time. Hidden states become symbols only in `output`. One that copies has V + S symbols, and has to be
-    told what copying each symbol of a source means: `Batch.copy_ids`.
+    told what copying each symbol of a source means: `Batch.copy_ids`. With `NoEncoder` it is a language model, p(Y).
     """
 
     def __init__(
@@ -129,9 +131,10 @@ class EncoderDecoder(nn.Module):
 
     def answer(self, batch: Batch, want: Want = NOTHING) -> _Answer:
         """What the model says at every position `[B,T]` of the batch's targets, having read those before it."""
-        if batch.source is None or batch.target is None:
-            raise ValueError("an encoder-decoder needs a source and a target")
-        return self.decode(self.encode(batch.source, batch.copy_ids), shift(batch.target), want)
+        if batch.target is None:
+            raise ValueError("there is no target to answer for")
+        memory = self.encode(self._source(batch.source, batch.target), batch.copy_ids)
+        return self.decode(memory, shift(batch.target), want)
 
     def log_prob(self, batch: Batch, want: Want = NOTHING) -> Scored:
         """log p of the batch's targets, `</s>` included: `total` `[B]` and `items` `[B,T]`."""
@@ -143,6 +146,13 @@ class EncoderDecoder(nn.Module):
         items = answer.of(torch.where(valid_BT, values, PAD))
         items = torch.where(valid_BT, items, items.new_zeros(()))
         return Scored(items.sum(1), items, {} if answer.attention is None else {"attention": answer.attention})
+
+    def _source(self, source: Padded | None, target: Padded) -> Padded:
+        if source is not None:
+            return source
+        if not isinstance(self.encoder, NoEncoder):
+            raise ValueError("an encoder-decoder needs a source")
+        return target  # how many there are is all that is looked at
 
     def _answer(self, *parts: Any) -> _Answer:
         answer: _Answer = self.output(*parts)

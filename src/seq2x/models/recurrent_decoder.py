@@ -105,7 +105,8 @@ class RecurrentDecoder(AskingDecoder):
         every   C is joined to the input of every step (Cho et al. 2014, section 2.2)
 
     With attention C_t always reaches the output; "every" joins it to the layers above the first as well.
-    Prefer attention; a fixed context is history, small, and constant in memory however long the input.
+    Prefer attention; a fixed context is history, small, and constant in memory however long the input. Without a source
+    there is no C anywhere: a language model (Mikolov et al. 2010), o_t = h_t or tanh(W [h_t; e_t]).
     """
 
     def __init__(self, shape: ModelShape, embedding: Embedding) -> None:
@@ -170,7 +171,7 @@ class RecurrentDecoder(AskingDecoder):
     # ------------------------------------------------------------------ the same for one position and for all
 
     def _source(self, memory: Memory) -> _Source:
-        context_BC = memory.parts["contexts"][:, -1]
+        context_BC = memory.parts["contexts"][:, -1] if self.reads else None
         first = None if self.first is None else self.first(context_BC)
         if self.attending is None:
             return _Source(None, context_BC, first)

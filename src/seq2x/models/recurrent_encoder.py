@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from seq2x.nn.dropout import Dropout
-from seq2x.nn.embedding import Embedding
+from seq2x.nn.embedding import BagEmbedding, Embedding
 from seq2x.nn.pooling import POOLINGS, valid
 from seq2x.nn.recurrent import Recurrent
 from seq2x.types import Memory, Padded
@@ -31,7 +31,7 @@ class RecurrentEncoder(nn.Module):
     acts on what each layer reads (Zaremba et al. 2014), never on what it carries from step to step.
     """
 
-    def __init__(self, shape: ModelShape, embedding: Embedding) -> None:
+    def __init__(self, shape: ModelShape, embedding: Embedding | BagEmbedding) -> None:
         super().__init__()
         self.embedding = embedding
         self.dropout = Dropout(shape.dropout)

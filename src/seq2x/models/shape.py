@@ -10,12 +10,15 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from seq2x.errors import FolderError, UsageError
 from seq2x.settings import Settings
 
-__all__ = ["LOSING", "MAX_PARAMETERS", "ModelShape", "parameters", "shape_of"]
+from .conflicts import Problem, conflicts
+from .sizes import parameters
+
+__all__ = ["MAX_PARAMETERS", "ModelShape", "Shape", "shape_of"]
 
 MAX_PARAMETERS = 4_000_000_000
 """No larger model is built: 16 GB of fp32 weights."""
@@ -24,6 +27,8 @@ JSON: TypeAlias = str | int | float | bool
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "kind": ("transformer", "gru", "lstm", "rnn", "conv"),
+    "decoder": ("standard", "coupled", "mask_predict", "ctc"),
+    "head": ("decoder", "softmax", "crf"),
     "norm": ("layer", "rms", "batch"),
     "norm_position": ("pre", "post"),
     "positions": ("sinusoidal", "learned", "rotary"),
@@ -36,7 +41,6 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "context_from": ("sum", "mean"),
     "context_join": ("concat", "sum", "gate"),
     "output_from": ("state", "all"),
-    "decoder": ("standard", "coupled"),
     "copy": ("none", "generator", "pointer"),
 }
 _RANGES: Mapping[str, tuple[int, int]] = {
@@ -49,18 +53,17 @@ _RANGES: Mapping[str, tuple[int, int]] = {
     "attention_window": (1, 1 << 16),
     "feedforward": (1, 1 << 24),
     "kernel_width": (2, 1 << 10),
+    "ctc_upsample": (1, 64),
     "source_size": (4, 1 << 24),
     "target_size": (4, 1 << 24),
     "max_source_length": (1, 1 << 24),
     "max_target_length": (1, 1 << 24),
 }
-LOSING = ("local_p", "monotonic", "monotonic_soft")
-"""Paths of attention whose weights may sum to less than one."""
-
 _CONTEXT_USES = ("state", "first", "every")
 _SHARES = ("dropout", "attention_dropout")
 _NUMBERS: Mapping[str, tuple[float, float]] = {"attention_alpha": (0.0, 100.0), "attention_noise": (0.0, 100.0)}
 _LATER: Mapping[str, JSON] = {
+    "source": True,
     "attention_history": "none",
     "attention_temperature": 1.0,
     "attention_heads": 1,
@@ -73,22 +76,66 @@ _LATER: Mapping[str, JSON] = {
     "decoder": "standard",
     "kernel_width": 3,
     "copy": "none",
+    "ctc_upsample": 1,
+    "head": "decoder",
 }
 """What the first runs do not name, and what it was then."""
+
+
+class Shape(Protocol):
+    """What the shape of any model has, also of one that is counted: see `ModelShape`."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def source_size(self) -> int: ...
+
+    @property
+    def target_size(self) -> int: ...
+
+    @property
+    def max_source_length(self) -> int: ...
+
+    @property
+    def source(self) -> bool: ...
+
+    @property
+    def attends(self) -> bool: ...
+
+    @property
+    def decoder(self) -> str: ...
+
+    @property
+    def copy(self) -> str: ...
+
+    @property
+    def layers(self) -> int:
+        """How many layers there are: none of them is without a tensor."""
+        ...
+
+    def to_json(self) -> Mapping[str, Any]:
+        """Plain values by name; one of them is `kind`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelShape:
     """Everything the builders of `seq2x.models` need; see `seq2x.settings` for the meaning of each name.
 
-    `kind` is the setting `model` without its "auto". `max_source_length` and `max_target_length` count symbols
+    `kind` is the setting `model` without its "auto". `head`: what stands on the encoder, a decoder or for each source
+    position a softmax over labels, or a chain of them (CRF). `max_source_length` and `max_target_length` count symbols
     without `</s>`; only learned positions are bound by them. Values that a kind does not use are kept all the same,
     so that two shapes are equal exactly if the same settings made them.
+
+    Without a `source` it is a language model: a decoder alone, which attends to nothing and starts from zero. What
+    belongs to an encoder is then such a value that is not used; `source_size` is `target_size`.
     """
 
     kind: Literal["transformer", "gru", "lstm", "rnn", "conv"]
     source_size: int
     target_size: int
+    source: bool = True
     encoder_layers: int = 3
     decoder_layers: int = 3
     width: int = 256
@@ -117,25 +164,40 @@ class ModelShape:
     attention_alpha: float = 0.0
     context_from: Literal["sum", "mean"] = "sum"
     context_join: Literal["concat", "sum", "gate"] = "concat"
-    decoder: Literal["standard", "coupled"] = "standard"
+    decoder: Literal["standard", "coupled", "mask_predict", "ctc"] = "standard"
+    ctc_upsample: int = 1
     kernel_width: int = 3
     copy: Literal["none", "generator", "pointer"] = "none"
+    head: Literal["decoder", "softmax", "crf"] = "decoder"
     max_source_length: int = 512
     max_target_length: int = 512
 
     @property
     def attends(self) -> bool:
         """Whether the decoder has attention over its source."""
-        return self.kind in ("transformer", "conv") or self.copy == "pointer" or self.context == "attention"
+        found = self.kind in ("transformer", "conv") or self.copy == "pointer" or self.context == "attention"
+        return found and self.source and self.decoder != "ctc" and self.head == "decoder"
 
     @property
     def memory_width(self) -> int:
         """M, the width of the encoder's states."""
+        if self.kind == "conv":
+            return self.embedding_width
         return self.width * (2 if self.kind in ("gru", "lstm", "rnn") and self.bidirectional else 1)
 
+    @property
+    def layers(self) -> int:
+        """How many layers the encoder and the decoder have together."""
+        return self.encoder_layers * self.source + self.decoder_layers * self.decodes
+
+    @property
+    def decodes(self) -> bool:
+        """Whether there is a decoder, and not only what stands on an encoder."""
+        return self.head == "decoder" and self.decoder != "ctc"
+
     def context_uses(self) -> frozenset[str]:
-        """Where a recurrent decoder takes its context: some of "state", "first", "every"."""
-        return frozenset(self.context_use.split("+"))
+        """Where a recurrent decoder takes its context: some of "state", "first", "every"; nowhere without a source."""
+        return frozenset(self.context_use.split("+") if self.source else ())
 
     def to_json(self) -> dict[str, JSON]:
         """Plain values, one per field; `from_json` gives an equal shape back."""
@@ -164,18 +226,12 @@ class ModelShape:
         return shape
 
 
-class _Problem(NamedTuple):
-    name: str
-    found: str
-    expected: str
-
-
 def _check_type(name: str, value: Any, where: str) -> None:
     if name in _RANGES:
         right, expected = isinstance(value, int) and not isinstance(value, bool), "an integer"
     elif name in (*_SHARES, *_NUMBERS, "attention_temperature"):
         right, expected = isinstance(value, int | float) and not isinstance(value, bool), "a number"
-    elif name in ("bidirectional", "input_feeding"):
+    elif name in ("source", "bidirectional", "input_feeding"):
         right, expected = isinstance(value, bool), "true or false"
     else:
         right, expected = isinstance(value, str), "a string"
@@ -183,204 +239,80 @@ def _check_type(name: str, value: Any, where: str) -> None:
         raise FolderError(where, f"{name} is a {type(value).__name__}", expected)
 
 
-def _problems(shape: ModelShape) -> Iterator[_Problem]:
+def _problems(shape: ModelShape) -> Iterator[Problem]:
     """What is wrong with a shape whose types are right, the cheapest checks first."""
     for name, choices in _CHOICES.items():
         if getattr(shape, name) not in choices:
-            yield _Problem(name, f'"{getattr(shape, name)}"', f"one of {', '.join(choices)}")
+            yield Problem(name, f'"{getattr(shape, name)}"', f"one of {', '.join(choices)}")
     for name, (low, high) in _RANGES.items():
         if not low <= getattr(shape, name) <= high:
-            yield _Problem(name, str(getattr(shape, name)), f"{low} to {high}")
+            yield Problem(name, str(getattr(shape, name)), f"{low} to {high}")
     for name in _SHARES:
         if not 0.0 <= getattr(shape, name) < 1.0:  # also refuses NaN
-            yield _Problem(name, str(getattr(shape, name)), "at least 0 and below 1")
+            yield Problem(name, str(getattr(shape, name)), "at least 0 and below 1")
     for name, (least, most) in _NUMBERS.items():
         if not least <= getattr(shape, name) <= most:
-            yield _Problem(name, str(getattr(shape, name)), f"{least:g} to {most:g}")
+            yield Problem(name, str(getattr(shape, name)), f"{least:g} to {most:g}")
     if not 0.0 < shape.attention_temperature <= 100.0:
-        yield _Problem("attention_temperature", str(shape.attention_temperature), "above 0, at most 100")
+        yield Problem("attention_temperature", str(shape.attention_temperature), "above 0, at most 100")
     uses = shape.context_use.split("+")
     if not set(uses) <= set(_CONTEXT_USES) or len(set(uses)) != len(uses):
-        yield _Problem("context_use", f'"{shape.context_use}"', "some of state, first, every, joined by +")
-    yield from _conflicts(shape)
+        yield Problem("context_use", f'"{shape.context_use}"', "some of state, first, every, joined by +")
+    yield from conflicts(shape)
     if (count := parameters(shape)) > MAX_PARAMETERS:
-        yield _Problem("width", f"the model would have about {count:,} weights", f"at most {MAX_PARAMETERS:,}")
-
-
-def _conflicts(shape: ModelShape) -> Iterator[_Problem]:
-    """Values that are fine alone but not together."""
-    if shape.kind in ("gru", "lstm", "rnn") and shape.context == "attention":
-        yield from _conflicts_of_attention(shape)
-    if shape.kind == "transformer":
-        if shape.width % shape.heads:
-            yield _Problem("heads", f"{shape.heads} does not divide width {shape.width}", "a divisor of width")
-        elif shape.positions == "rotary" and (shape.width // shape.heads) % 2:
-            yield _Problem(
-                "heads", f"width / heads is {shape.width // shape.heads}", "an even number with rotary positions"
-            )
-        if shape.embedding_width != shape.width:
-            yield _Problem(
-                "embedding_width", str(shape.embedding_width), f"width ({shape.width}): this is for other kinds"
-            )
-    elif shape.tied != "none" and shape.embedding_width != shape.width:
-        yield _Problem(
-            "tied", f'"{shape.tied}" with embedding_width {shape.embedding_width}', f"embedding_width = {shape.width}"
-        )
-    if shape.kind == "conv" and shape.positions == "rotary":
-        yield _Problem("positions", '"rotary"', "sinusoidal or learned: convolutions have no self-attention to rotate")
-    if shape.decoder == "coupled":
-        if shape.kind in ("transformer", "conv"):
-            yield _Problem("decoder", f'"coupled" with kind "{shape.kind}"', "gru, lstm or rnn: it is two such cells")
-        elif shape.decoder_layers != 1:
-            yield _Problem("decoder_layers", f"{shape.decoder_layers}", "1: a coupled decoder is two cells, one layer")
-    if shape.copy == "generator" and not shape.attends:
-        found = f'"generator" with context "{shape.context}", which has no attention to copy by'
-        yield _Problem("copy", found, "context = attention, or copy = pointer")
-    if shape.tied == "all" and shape.source_size != shape.target_size:
-        yield _Problem(
-            "tied", f'"all" with {shape.source_size} source and {shape.target_size} target symbols', "one vocabulary"
-        )
-
-
-def _conflicts_of_attention(shape: ModelShape) -> Iterator[_Problem]:
-    heads, path = shape.attention_heads, shape.attention_path
-    if shape.width % heads:  # and so it divides the width of the encoder's states
-        yield _Problem("attention_heads", f"{heads} does not divide width {shape.width}", "a divisor of width")
-    if heads > 1 and path in ("monotonic", "monotonic_soft", "forward"):
-        yield _Problem(
-            "attention_heads",
-            f'{heads} with attention_path = "{path}"',
-            "1: such a path goes from one place to the next",
-        )
-    if shape.copy == "generator" and path in LOSING:
-        found = f'"{path}" with copy = "generator": its weights may sum to less than one, as probabilities may not'
-        yield _Problem("attention_path", found, "any, local_m or forward")
+        yield Problem("width", f"the model would have about {count:,} weights", f"at most {MAX_PARAMETERS:,}")
 
 
 def shape_of(settings: Settings, source_size: int, target_size: int, joint: bool) -> ModelShape:
-    """The shape that `settings` ask for, over vocabularies of these sizes (`joint`: they are one and the same).
+    """The shape that `settings` ask for, over vocabularies of these sizes (`joint`: they are one and the same; a
+    language model has but one).
 
     What is still open (None or "auto") becomes: a Transformer of 3 layers, 256 wide, 4 heads, feed-forward four
     times the width, dropout 0.1, embeddings tied as far as the vocabularies allow. (`seq2x.plan` decides better,
     from the data.) Raises `UsageError` naming the setting and the rule it breaks.
     """
     width = settings.width or 256
+    assert settings.model != "ngram" and settings.model != "hmm"  # counted: their shapes are others
     kind = "transformer" if settings.model == "auto" else settings.model
     embedding_width = settings.embedding_width or width
-    if settings.tied == "all" and not joint:
+    head = _head(settings)
+    if settings.tied == "all" and not joint and head == "decoder":
         raise UsageError("tied", '"all" with two vocabularies', todo="set joint_vocab = true, or tied = target")
     tied = settings.tied
+    source = settings.task != "lm"
     if tied == "auto":
-        tied = "none" if embedding_width != width else "all" if joint else "target"
+        if embedding_width != width or settings.decoder == "ctc":
+            tied = "none"
+        else:
+            tied = "all" if joint and source else "target"
+    if head != "decoder":
+        tied = "none"  # a token is no label
     layers = settings.layers or 3
     above = 1 if settings.decoder == "coupled" else layers
-    shape = ModelShape(
-        kind=kind,
-        source_size=source_size,
-        target_size=target_size,
-        encoder_layers=settings.encoder_layers or layers,
-        decoder_layers=settings.decoder_layers or above,
-        width=width,
-        embedding_width=embedding_width,
-        heads=settings.heads or math.gcd(4, width),
-        feedforward=settings.feedforward or 4 * width,
-        dropout=0.1 if settings.dropout is None else settings.dropout,
-        attention_dropout=settings.attention_dropout,
-        norm=settings.norm,
-        norm_position=settings.norm_position,
-        positions=settings.positions,
-        activation=settings.activation,
-        tied=tied,
-        bidirectional=settings.bidirectional,
-        context=settings.context,
-        context_use=settings.context_use,
-        attention=settings.attention,
-        output_from=settings.output_from,
-        input_feeding=settings.input_feeding,
-        attention_history=settings.attention_history,
-        attention_temperature=settings.attention_temperature,
-        attention_heads=settings.attention_heads,
-        attention_path=settings.attention_path,
-        attention_window=settings.attention_window,
-        attention_noise=settings.attention_noise,
-        attention_alpha=settings.attention_alpha,
-        context_from=settings.context_from,
-        context_join=settings.context_join,
-        decoder=settings.decoder,
-        kernel_width=settings.kernel_width,
-        copy=settings.copy,
-        max_source_length=settings.max_source_length,
-        max_target_length=settings.max_target_length,
-    )
+    told = {field.name for field in dataclasses.fields(Settings)}
+    same = {field.name: getattr(settings, field.name) for field in dataclasses.fields(ModelShape) if field.name in told}
+    found: dict[str, Any] = {
+        "kind": kind,
+        "source_size": source_size,
+        "target_size": target_size,
+        "source": source,
+        "encoder_layers": settings.encoder_layers or layers,
+        "decoder_layers": settings.decoder_layers or above,
+        "width": width,
+        "embedding_width": embedding_width,
+        "heads": settings.heads or math.gcd(4, width),
+        "feedforward": settings.feedforward or 4 * width,
+        "dropout": 0.1 if settings.dropout is None else settings.dropout,
+        "tied": tied,
+        "head": head,
+    }
+    shape = ModelShape(**(same | found))  # what is not open stands in the settings under the same name
     for problem in _problems(shape):
         raise UsageError(problem.name, problem.found, problem.expected)
     return shape
 
 
-def parameters(shape: ModelShape) -> int:
-    """How many weights a model of this shape has: exact, but about right for recurrent models.
-
-    Pure arithmetic, so that a size can be refused before anything is allocated.
-    """
-    embeddings = shape.source_size * shape.embedding_width
-    if shape.tied != "all":
-        embeddings += shape.target_size * shape.embedding_width
-    output = shape.target_size + (shape.target_size * shape.width if shape.tied == "none" else 0)
-    if shape.copy == "generator":
-        output += shape.memory_width + shape.width + shape.embedding_width + 1
-    elif shape.copy == "pointer":
-        output = shape.width * (shape.width + shape.memory_width + 2)
-    bodies = {"transformer": _transformer_parameters, "conv": _convolutional_parameters}
-    return embeddings + output + bodies.get(shape.kind, _recurrent_parameters)(shape)
-
-
-def _transformer_parameters(shape: ModelShape) -> int:
-    width, inner = shape.width, shape.feedforward
-    attention = 4 * width * (width + 1)
-    gates = 2 if shape.activation == "gated" else 1
-    feedforward = gates * inner * (width + 1) + width * (inner + 1)
-    norm = width if shape.norm == "rms" else 2 * width
-    encoder = shape.encoder_layers * (attention + feedforward + 2 * norm)
-    decoder = shape.decoder_layers * (2 * attention + feedforward + 3 * norm)
-    final = 2 * norm if shape.norm_position == "pre" else 0
-    tables = shape.max_source_length + shape.max_target_length + 2 if shape.positions == "learned" else 0
-    return encoder + decoder + final + tables * width
-
-
-def _convolutional_parameters(shape: ModelShape) -> int:
-    width, embedded = shape.width, shape.embedding_width
-
-    def normed(inputs: int, outputs: int) -> int:
-        return outputs * (inputs + 2)
-
-    block, first = normed(shape.kernel_width * width, 2 * width), normed(embedded, width)
-    encoder = first + shape.encoder_layers * block + normed(width, embedded)
-    attention = normed(width, embedded) + normed(embedded, width)
-    decoder = first + shape.decoder_layers * (block + attention) + normed(width, width)
-    tables = shape.max_source_length + shape.max_target_length + 2 if shape.positions == "learned" else 0
-    return encoder + decoder + tables * embedded
-
-
-def _recurrent_parameters(shape: ModelShape) -> int:
-    width, gates = shape.width, {"rnn": 1, "gru": 3, "lstm": 4}[shape.kind]
-    directions = 2 if shape.bidirectional else 1
-
-    def cell(inputs: int) -> int:
-        return gates * width * (inputs + width + 2)
-
-    encoder = directions * (cell(shape.embedding_width) + (shape.encoder_layers - 1) * cell(directions * width))
-    first = shape.embedding_width + directions * width + (width if shape.input_feeding else 0)
-    decoder = cell(first) + (shape.decoder_layers - 1) * cell(width)
-    if shape.decoder == "coupled":
-        decoder = cell(first + width) + cell(shape.embedding_width + width)
-    bridges = shape.decoder_layers * 2 * width * (directions * width + 1)
-    memory = directions * width
-    attention = width * (width + memory + 2)
-    if shape.attention_heads > 1:
-        attention += width * width + memory * (width + 2 * memory)
-    if shape.attention_path == "local_p":
-        attention += width * (width + 1)
-    if shape.attention_alpha:
-        attention += width * (shape.max_source_length + 1)
-    readout = width * (width + shape.embedding_width + directions * width + 1)
-    return encoder + decoder + bridges + attention + readout
+def _head(settings: Settings) -> Literal["decoder", "softmax", "crf"]:
+    if settings.task != "tag":
+        return "decoder"
+    return "crf" if settings.crf else "softmax"

@@ -18,7 +18,7 @@ from seq2x.nn.dropout import Dropout
 from seq2x.nn.embedding import Embedding
 from seq2x.nn.multihead import Past, key_mask, valid_positions
 from seq2x.nn.norms import norm
-from seq2x.nn.transformer import DecoderLayer
+from seq2x.nn.transformer import DecoderLayer, Remembered
 from seq2x.types import NOTHING, PAD, Memory, Want
 
 from .shape import ModelShape
@@ -33,13 +33,13 @@ _ROOM = 32  # steps by which the kept keys and values grow: rarely copied, littl
 class TransformerState:
     """What the decoder carries. Spent by the step it is given to: the buffers belong to the next state.
 
-    `memory`: per layer the keys and values of each sentence, `[B,H,S,d]`, and `mask` `[B,1,1,S]` or None: computed
-    once, never repeated for beams. `cache` `[layers,2,B,H,room*K,d]`: keys and values of the `consumed` steps so far.
-    `ancestry` `[B,1,K,consumed*K]`: true where a slot is in the past of a beam; None for a single beam, whose past is
-    all of it.
+    `memory`: per layer the keys and values of each sentence, `[B,H,S,d]`, None without a source, and `mask` `[B,1,1,S]`
+    or None: computed once, never repeated for beams. `cache` `[layers,2,B,H,room*K,d]`: keys and values of the
+    `consumed` steps so far. `ancestry` `[B,1,K,consumed*K]`: true where a slot is in the past of a beam; None for a
+    single beam, whose past is all of it.
     """
 
-    memory: list[tuple[Tensor, Tensor]]
+    memory: list[Remembered | None]
     mask: Tensor | None
     cache: Tensor
     ancestry: Tensor | None
@@ -58,7 +58,10 @@ class TransformerState:
         rows = torch.as_tensor(rows, device=self.cache.device)
         return dataclasses.replace(
             self,
-            memory=[(keys.index_select(0, rows), values.index_select(0, rows)) for keys, values in self.memory],
+            memory=[
+                None if kept is None else (kept[0].index_select(0, rows), kept[1].index_select(0, rows))
+                for kept in self.memory
+            ],
             mask=None if self.mask is None else self.mask.index_select(0, rows),
             cache=self.cache.index_select(2, rows),
             ancestry=None if self.ancestry is None else self.ancestry.index_select(0, rows),
@@ -74,25 +77,30 @@ class TransformerDecoder(nn.Module):
 
     The attention it shows is the mean over the heads of its last layer. A pointer-generator copies by the first of
     these heads, and that is what is shown: one head can be sharp while the others look elsewhere, their mean only where
-    all of them agree.
+    all of them agree. Not `causal` (decoder = mask_predict), every position sees all of its sequence, and there is no
+    step. Without a source its layers look at what was written alone, and it is a language model (Al-Rfou et al. 2019).
     """
 
     def __init__(self, shape: ModelShape, embedding: Embedding) -> None:
         super().__init__()
         self.heads, self.head_width = shape.heads, shape.width // shape.heads
+        self.causal = shape.decoder != "mask_predict"
         self.embedding, self.dropout = embedding, Dropout(shape.dropout)
         self.positions, rotary = positions(shape, shape.max_target_length, "target")
         layers = range(1, shape.decoder_layers + 1)
-        self.layers = nn.ModuleList(DecoderLayer(layer_shape(shape), depth, rotary) for depth in layers)
+        self.layers = nn.ModuleList(DecoderLayer(layer_shape(shape), depth, rotary, shape.source) for depth in layers)
         if shape.copy == "generator":
-            cast(DecoderLayer, self.layers[-1]).cross.shown = 0
+            cross = cast(DecoderLayer, self.layers[-1]).cross
+            assert cross is not None  # what copies has a source
+            cross.shown = 0
         self.norm = norm(shape.norm, shape.width) if shape.norm_position == "pre" else None
 
     def forward(self, memory: Memory, inputs: Tensor, want: Want = NOTHING) -> tuple[Tensor, Tensor | None]:
         """`inputs` `[N,T]` -> (hidden `[N,T,D]`, attention `[N,T,S]` if wanted); N = B*K rows, B memories."""
         remembered, mask = self._remember(memory)
-        # Attention looks back only, so padding could touch no real position, were it not for 0 * NaN.
+        # Where attention looks back only, padding could touch no real position, were it not for 0 * NaN.
         valid = inputs != PAD
+        within = None if self.causal else key_mask(valid)
         x: Tensor = self.embedding(inputs, valid)
         if self.positions is not None:
             x = self.positions(x)
@@ -100,7 +108,7 @@ class TransformerDecoder(nn.Module):
         weights = None
         for depth, layer in enumerate(self.layers):
             wanted = "attention" in want and depth == len(self.layers) - 1
-            x, weights = layer(x, valid, remembered[depth], mask, wanted)
+            x, weights = layer(x, valid, remembered[depth], mask, wanted, within)
         return x if self.norm is None else self.norm(x, valid), weights
 
     @torch.no_grad()
@@ -136,9 +144,16 @@ class TransformerDecoder(nn.Module):
         after = dataclasses.replace(state, cache=cache, ancestry=ancestry, consumed=position + 1)
         return x.squeeze(1), None if weights is None else weights.squeeze(1), after
 
-    def _remember(self, memory: Memory) -> tuple[list[tuple[Tensor, Tensor]], Tensor | None]:
+    def remember(self, memory: Memory) -> Memory:
+        """`memory` with what every layer looks at among its parts: computed once, however often it is looked at."""
+        return dataclasses.replace(memory, parts={**memory.parts, "remembered": self._remember(memory)})
+
+    def _remember(self, memory: Memory) -> tuple[list[Remembered | None], Tensor | None]:
         """Keys and values of every layer over `memory`, and the mask of its padding."""
-        remembered = [cast(DecoderLayer, layer).cross.remember(memory.states) for layer in self.layers]
+        if (found := memory.parts.get("remembered")) is not None:
+            both: tuple[list[Remembered | None], Tensor | None] = found
+            return both
+        remembered = [cast(DecoderLayer, layer).remember(memory.states) for layer in self.layers]
         return remembered, key_mask(valid_positions(memory.lengths, memory.states.shape[1], memory.states.device))
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from seq2x.nn.dropout import Dropout
-from seq2x.nn.embedding import Embedding
+from seq2x.nn.embedding import BagEmbedding, Embedding
 from seq2x.nn.multihead import key_mask, valid_positions
 from seq2x.nn.norms import norm
 from seq2x.nn.positions import LearnedPositions, Rotary, SinusoidalPositions
@@ -24,7 +24,7 @@ class TransformerEncoder(nn.Module):
     Whatever stands in padding is replaced by zeros right after the embedding and left out of every softmax.
     """
 
-    def __init__(self, shape: ModelShape, embedding: Embedding) -> None:
+    def __init__(self, shape: ModelShape, embedding: Embedding | BagEmbedding) -> None:
         super().__init__()
         self.embedding, self.dropout = embedding, Dropout(shape.dropout)
         self.positions, rotary = positions(shape, shape.max_source_length, "source")

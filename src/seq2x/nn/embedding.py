@@ -1,4 +1,4 @@
-"""Symbols to vectors."""
+"""Symbols, and bags of them, to vectors."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from seq2x.types import PAD
+
 from .initial import normal_
 
-__all__ = ["Embedding"]
+__all__ = ["BagEmbedding", "Embedding"]
 
 
 class Embedding(nn.Module):
@@ -45,3 +47,25 @@ class Embedding(nn.Module):
             vectors = vectors * self.scale
         # Selected, not multiplied: 0 * NaN is NaN, and padding must not matter even then.
         return vectors if valid is None else torch.where(valid[..., None], vectors, vectors.new_zeros(()))
+
+
+class BagEmbedding(nn.Module):
+    """The sum of the vectors of a bag of `symbols` symbols, `PAD` being none, over the root of `symbols`: `[..., D]`.
+
+    A word and its parts, say: what is rare as a whole is told by what it shares with others (Bojanowski et al. 2017,
+    eq. 2 and section 3.2). Called like the `Embedding` it wraps, with ids `[..., symbols]`.
+    """
+
+    def __init__(self, symbols: Embedding) -> None:
+        super().__init__()
+        self.symbols = symbols
+
+    @property
+    def weight(self) -> Tensor:
+        """E, `[V, D]`."""
+        return self.symbols.weight
+
+    def forward(self, ids: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Vectors `[..., D]` of bags `ids` `[..., F]`; zero where `valid` `[...]` is false."""
+        present = ids != PAD if valid is None else (ids != PAD) & valid[..., None]
+        return self.symbols(ids, present).sum(-2) * ids.shape[-1] ** -0.5  # type: ignore[no-any-return]  # nn.Module's

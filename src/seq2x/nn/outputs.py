@@ -161,6 +161,29 @@ class VocabularyAnswer(DenseSearch):
                 found[part] = logits.argmax(-1) if drawn is None else arrays.draw(logits, drawn[part])
             return (found + EOS + 1).view(self.hidden.shape[:-1])
 
+    def best(self, forbid: Tensor | None = None, at: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The best symbol of every row, ties by the lower id: (log p, ids), both `[...]`; in chunks.
+
+        `forbid` `[F]`: symbols that no row chooses. `at` `[...]`: the rows that are asked for; of others anything may
+        be said. Prefer it to `top` for many positions of many outputs at once.
+        """
+        if at is not None and arrays.on_host(at):
+            values, ids = (torch.zeros(at.shape, dtype=dtype) for dtype in (self.weight.dtype, torch.int64))
+            values[at], ids[at] = VocabularyAnswer(self.hidden[at], self.weight, self.bias).best(forbid)
+            return values, ids
+        rows = self._rows()
+        values, ids = rows.new_empty(len(rows)), rows.new_empty(len(rows), dtype=torch.int64)
+        step = _chunk_rows(self.weight)
+        for low in range(0, len(rows), step):
+            part = slice(low, low + step)
+            logits = affine(rows[part], self.weight, self.bias)
+            normaliser = torch.logsumexp(logits, -1)
+            if forbid is not None:
+                logits.index_fill_(1, forbid, -torch.inf)
+            highest, where = arrays.top(logits, 1)
+            values[part], ids[part] = highest.squeeze(1) - normaliser, where.squeeze(1)
+        return values.view(self.hidden.shape[:-1]), ids.view(self.hidden.shape[:-1])
+
     def all(self) -> Tensor:
         """log p of every symbol, `[..., V]`: the only place where this tensor exists."""
         return torch.log_softmax(affine(self._rows(), self.weight, self.bias), -1).view(*self.hidden.shape[:-1], -1)

@@ -9,7 +9,7 @@ Matrices start small, those that write into the residual stream the smaller the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,10 @@ from .norms import norm
 from .positions import Rotary
 from .precision import linear
 
-__all__ = ["DecoderLayer", "EncoderLayer", "FeedForward", "LayerShape"]
+__all__ = ["DecoderLayer", "EncoderLayer", "FeedForward", "LayerShape", "Remembered"]
+
+Remembered: TypeAlias = tuple[Tensor, Tensor]
+"""Keys and values `[B, H, S, d]` of a memory, in one layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,34 +88,43 @@ class EncoderLayer(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Causal self-attention, attention over a memory, then feed-forward; `depth` counts layers from 1.
+    """Self-attention, attention over a memory, then feed-forward; `depth` counts layers from 1.
 
-    The three sub-layers are spelled out once, in `_sublayers`; training and decoding differ in what self-attention
-    looks at: the whole sequence under a causal mask, or the keys and values kept from earlier steps.
+    Without `cross` there is no attention over a memory: the layer of a language model. The sub-layers are spelled out
+    once; training and decoding differ in what self-attention looks at: the whole sequence under a causal mask, or the
+    keys and values kept from earlier steps.
     """
 
-    def __init__(self, shape: LayerShape, depth: int, rotary: Rotary | None = None) -> None:
+    def __init__(self, shape: LayerShape, depth: int, rotary: Rotary | None = None, cross: bool = True) -> None:
         super().__init__()
         self.pre, self.dropout = shape.norm_position == "pre", Dropout(shape.dropout)
         self.attention = SelfAttention(shape.width, shape.heads, shape.attention_dropout, rotary, depth)
-        self.cross = CrossAttention(shape.width, shape.heads, shape.attention_dropout, depth)
+        self.cross = CrossAttention(shape.width, shape.heads, shape.attention_dropout, depth) if cross else None
         self.feedforward = FeedForward(shape.width, shape.feedforward, shape.activation, depth)
-        self.attention_norm, self.cross_norm, self.feedforward_norm = (norm(shape.norm, shape.width) for _ in range(3))
+        self.attention_norm = norm(shape.norm, shape.width)
+        self.cross_norm = norm(shape.norm, shape.width) if cross else None
+        self.feedforward_norm = norm(shape.norm, shape.width)
+
+    def remember(self, states: Tensor) -> Remembered | None:
+        """What attention needs of a memory's states `[B, S, D]`, once per sentence; None if it does not look."""
+        return None if self.cross is None else self.cross.remember(states)
 
     def forward(
         self,
         x: Tensor,
         valid: Tensor | None,
-        memory: tuple[Tensor, Tensor],
+        memory: Remembered | None,
         mask: Tensor | None,
         want_weights: bool = False,
+        within: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """`x` `[N, T, D]`, all positions at once; `memory`: what `cross.remember` gave of B sentences, N = B * K.
+        """`x` `[N, T, D]`, all positions at once; `memory`: what `remember` gave of B sentences, N = B * K.
 
-        Returns (`[N, T, D]`, the weights over the memory `[N, T, S]` if wanted).
+        `within` `[N, 1, 1, T]`: the positions that every other may look at; None: each looks back only. Returns
+        (`[N, T, D]`, the weights over the memory `[N, T, S]` if wanted).
         """
         y = self.attention_norm(x, valid) if self.pre else x
-        x = x + self.dropout(self.attention(y, causal=True))
+        x = x + self.dropout(self.attention(y, within, causal=within is None))
         if not self.pre:
             x = self.attention_norm(x, valid)
         return self._look_and_think(x, valid, memory, mask, want_weights)
@@ -121,7 +133,7 @@ class DecoderLayer(nn.Module):
         self,
         x: Tensor,
         past: Past,
-        memory: tuple[Tensor, Tensor],
+        memory: Remembered | None,
         mask: Tensor | None,
         want_weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
@@ -136,18 +148,20 @@ class DecoderLayer(nn.Module):
         self,
         x: Tensor,
         valid: Tensor | None,
-        memory: tuple[Tensor, Tensor],
+        memory: Remembered | None,
         mask: Tensor | None,
         want_weights: bool,
     ) -> tuple[Tensor, Tensor | None]:
         """The sub-layers that do not look at other positions of the target: the same in training and decoding."""
-        y = self.cross_norm(x, valid) if self.pre else x
-        keys, values = memory
-        # Beams are queries: K rows of a sentence become K * T queries against its one memory.
-        looked, weights = self.cross(y.reshape(len(keys), -1, x.shape[-1]), keys, values, mask, want_weights)
-        x = x + self.dropout(looked.view_as(x))
-        if not self.pre:
-            x = self.cross_norm(x, valid)
+        weights = None
+        if self.cross is not None and self.cross_norm is not None and memory is not None:
+            y = self.cross_norm(x, valid) if self.pre else x
+            keys, values = memory
+            # Beams are queries: K rows of a sentence become K * T queries against its one memory.
+            looked, weights = self.cross(y.reshape(len(keys), -1, x.shape[-1]), keys, values, mask, want_weights)
+            x = x + self.dropout(looked.view_as(x))
+            if not self.pre:
+                x = self.cross_norm(x, valid)
         y = self.feedforward_norm(x, valid) if self.pre else x
         x = x + self.dropout(self.feedforward(y))
         if not self.pre:

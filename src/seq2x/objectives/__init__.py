@@ -14,5 +14,6 @@ from .likelihood import Likelihood
 from .modes import at
 from .reward import Rewarded, Watch
 from .scheduled_sampling import ScheduledSampling
+from .sequence import SequenceLikelihood
 
-__all__ = ["Attended", "Likelihood", "Rewarded", "ScheduledSampling", "Watch", "at"]
+__all__ = ["Attended", "Likelihood", "Rewarded", "ScheduledSampling", "SequenceLikelihood", "Watch", "at"]

@@ -10,7 +10,7 @@ import numpy as np
 from seq2x.errors import UsageError, nearest
 from seq2x.types import Array
 
-__all__ = ["Rules", "Sampling", "limits"]
+__all__ = ["Refinement", "Rules", "Sampling", "limits"]
 
 _LENGTH_PENALTIES = ("none", "wu", "average")
 _STOPS = ("first", "bound")
@@ -97,6 +97,31 @@ class Sampling:
             _at_least(name, getattr(self, name), 0)
         _at_least("forbidden", min(self.forbidden, default=0), 0)
         _one_of("loops", self.loops, _LOOPS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refinement:
+    """How outputs are written all at once and then refined: see `seq2x.search.refine`.
+
+    `iterations`: how often symbols are filled in. `lengths`: for how many lengths of a sentence; the `n_best` of the
+    outputs are returned. `min_length` does not count `</s>`; `forbidden` symbols are never chosen. Raises `UsageError`
+    for values outside their range.
+    """
+
+    iterations: int = 10
+    lengths: int = 5
+    n_best: int = 1
+    min_length: int = 0
+    forbidden: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        _at_least("refine_iterations", self.iterations, 1)
+        _at_least("length_beam", self.lengths, 1)
+        _at_least("n_best", self.n_best, 1)
+        if self.n_best > self.lengths:
+            raise UsageError("n_best", f"{self.n_best}", f"at most length_beam ({self.lengths})", "raise length_beam")
+        _at_least("min_length", self.min_length, 0)
+        _at_least("forbidden", min(self.forbidden, default=0), 0)
 
 
 def limits(

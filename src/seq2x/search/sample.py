@@ -14,7 +14,7 @@ from seq2x.search.rules import Sampling
 from seq2x.search.trace import empty, read_off
 from seq2x.types import NOTHING, Array, Decoder, Hypotheses, Want
 
-__all__ = ["sample", "uniforms"]
+__all__ = ["mixed", "sample", "uniforms"]
 
 
 def sample(
@@ -64,14 +64,14 @@ def uniforms(seed: int, row_keys: Array, draws: int, steps: int) -> np.ndarray[A
     the upper 53 bits are the fraction.
     """
     keys_B11 = np.asarray(row_keys).astype(np.int64).view(np.uint64)[:, None, None]
-    state = _mixed(np.full((1, 1, 1), seed % 2**64, dtype=np.uint64))
-    state = _mixed(state ^ keys_B11)
-    state = _mixed(state ^ np.arange(draws, dtype=np.uint64)[None, :, None])
-    state = _mixed(state ^ np.arange(steps, dtype=np.uint64)[None, None, :])
+    state = mixed(np.full((1, 1, 1), seed % 2**64, dtype=np.uint64))
+    state = mixed(state ^ keys_B11)
+    state = mixed(state ^ np.arange(draws, dtype=np.uint64)[None, :, None])
+    state = mixed(state ^ np.arange(steps, dtype=np.uint64)[None, None, :])
     return (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def _mixed(x: np.ndarray[Any, np.dtype[np.uint64]]) -> np.ndarray[Any, np.dtype[np.uint64]]:
+def mixed(x: np.ndarray[Any, np.dtype[np.uint64]]) -> np.ndarray[Any, np.dtype[np.uint64]]:
     """One step of SplitMix64: every bit of `x` reaches every bit of the result."""
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

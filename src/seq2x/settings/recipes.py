@@ -34,6 +34,7 @@ __all__ = ["Recipe", "dump_toml", "read_recipe"]
 _LARGEST = 1_000_000  # bytes
 _DEEPEST = 50  # brackets: a recipe has one at most
 _PATHS = ("train", "test", "out", "from")
+_FILES = {"valid", "unlabelled"}  # settings that name files
 _WIDTH = 100
 
 
@@ -57,9 +58,9 @@ def read_recipe(path: str | Path) -> Recipe:
     where = str(path)
     table = _parse(_read(Path(path), where), where)
     paths = {name: _paths(name, table.pop(name), where) for name in _PATHS if name in table}
-    if "valid" in table:
-        files = _paths("valid", table["valid"], where)
-        table["valid"] = list(files) if isinstance(table["valid"], list) else files[0]
+    for name in _FILES & table.keys():
+        files = _paths(name, table[name], where)
+        table[name] = list(files) if isinstance(table[name], list) else files[0]
     for name, value in table.items():
         if isinstance(value, dict):
             raise UsageError(
@@ -97,7 +98,7 @@ def dump_toml(settings: Settings, reasons: Mapping[str, str], paths: Mapping[str
         lines += textwrap.wrap(why, _WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
         value = getattr(settings, row.name)
         value = list(value) if isinstance(value, tuple) else value
-        lines.append(f"{row.name} = {_toml(_escaped(value) if row.name == 'valid' else value)}")
+        lines.append(f"{row.name} = {_toml(_escaped(value) if row.name in _FILES else value)}")
     return "\n".join(lines) + "\n"
 
 

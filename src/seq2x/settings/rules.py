@@ -1,15 +1,15 @@
-"""What one setting says about another."""
+"""Settings that contradict each other: refused before anything is read, with the reason and the nearest sense."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection
+from typing import Any
 
 from seq2x.settings.habits import habit
-from seq2x.settings.table import Settings
+from seq2x.settings.table import AT_ONCE, Settings, tags
 
-__all__ = ["LONGEST", "broken_rule", "is_clean", "without_effect"]
+__all__ = ["LONGEST", "broken_rule", "is_clean"]
 
 LONGEST = 4096
 """Characters of a text in a setting, as of a path."""
@@ -17,47 +17,8 @@ LONGEST = 4096
 _MOST_PARAMETERS = 200e9  # beyond this a size is a slip of the finger, on any machine this program is for
 _CONTEXT_USES = ("state", "first", "every")
 
-_TRANSFORMER_ONLY = ("heads", "feedforward", "attention_dropout", "norm", "norm_position", "activation")
-_RECURRENT_ATTENTION = (
-    "attention",
-    "attention_history",
-    "attention_temperature",
-    "attention_heads",
-    "attention_path",
-    "attention_window",
-    "attention_noise",
-    "attention_alpha",
-    "context_from",
-    "input_feeding",
-)
 _ONE_HEAD = ("monotonic", "monotonic_soft", "forward")
 _LOSING = ("local_p", "monotonic", "monotonic_soft")
-_RECURRENT_ONLY = (
-    "bidirectional",
-    "context",
-    "context_use",
-    "context_join",
-    "output_from",
-    "decoder",
-    *_RECURRENT_ATTENTION,
-)
-_IDLE = {  # what is for other kinds of models
-    "transformer": (*_RECURRENT_ONLY, "embedding_width", "kernel_width"),
-    "conv": (*_RECURRENT_ONLY, *_TRANSFORMER_ONLY),
-    **dict.fromkeys(("gru", "lstm", "rnn"), (*_TRANSFORMER_ONLY, "positions", "kernel_width")),
-}
-_OF_ATTENTION = (*_RECURRENT_ATTENTION, "coverage_loss", "guided_attention", "alignment_loss")
-_SCHEDULED = ("scheduled_sampling", "scheduled_rate", "scheduled_steps", "scheduled_feed")
-_REWARDED = ("reward", "reward_samples", "risk_alpha", "likelihood_weight")
-_LIKELIHOOD = (
-    "label_smoothing",
-    "coverage_loss",
-    "guided_attention",
-    "alignment_loss",
-    "sampled_softmax",
-    "sampled_softmax_proposal",
-    *_SCHEDULED,
-)
 
 
 def is_clean(text: str) -> bool:
@@ -67,14 +28,74 @@ def is_clean(text: str) -> bool:
 
 def broken_rule(settings: Settings) -> str:
     """The first rule between settings that does not hold, in words; nothing if all hold."""
-    return (
-        _model_rule(settings)
-        or _alignment_rule(settings)
-        or _text_rule(settings)
-        or _training_rule(settings)
-        or _search_rule(settings)
-        or _machine_rule(settings)
+    rules = (
+        _task_rule,
+        _model_rule,
+        _coupled_rule,
+        _at_once_rule,
+        _alignment_rule,
+        _text_rule,
+        _training_rule,
+        _search_rule,
+        _machine_rule,
     )
+    return next((problem for rule in rules if (problem := rule(settings))), "")
+
+
+def _task_rule(s: Settings) -> str:
+    if s.task == "generate" and s.model == "ngram":
+        return 'model = "ngram" is a language model, without a source: one text a line, task = "lm"'
+    if s.task == "generate" and s.vocab_from:
+        return 'vocab_from is for a language model, task = "lm"; training on from a run with its vocabularies is --from'
+    if s.task in ("generate", "lm") and (s.crf or s.model == "hmm"):
+        named = "crf = true" if s.crf else 'model = "hmm"'
+        return f'{named} and task = "{s.task}"; it labels tokens: task = "tag"'
+    if s.unlabelled == "-":
+        return 'unlabelled = "-"; it is read in every pass: save it to a file first'
+    return _language_rule(s) if s.task == "lm" else _tagging_rule(s) if tags(s) else ""
+
+
+def _tagging_rule(s: Settings) -> str:
+    """What does not go together with a label for each token."""
+    if s.model == "ngram":
+        return 'model = "ngram" and task = "tag"; it is a language model: model = "hmm" is counted, and tags'
+    if s.model == "hmm" and s.crf:
+        return 'model = "hmm" and crf = true; an HMM counts its own transitions: crf = false, or model = "lstm"'
+    if s.sample:
+        return 'sample = true and task = "tag"; labels are not drawn, the best are found exactly (n_best: several)'
+    if s.mbr is not None:
+        return f'mbr = "{s.mbr}" and task = "tag"; the best labels are found exactly: mbr = none'
+    for name, usual, why in (
+        ("decoder", "standard", "labels stand on an encoder, and are not written"),
+        ("copy", "none", "a token is no label"),
+        ("direction", "left_to_right", "labels are not written from an end"),
+        ("objective", "likelihood", "labels are not drawn, to be rewarded"),
+        ("scheduled_sampling", "none", "no label is read before the next"),
+        ("sampled_softmax", 0, "labels are few"),
+        ("alignment_loss", 0.0, "each label belongs to its own token"),
+        ("vocab_from", None, "that is for a language model"),
+    ):
+        if (found := getattr(s, name)) != usual:
+            return f'{name} = {_shown(found)} and task = "tag"; {why}: {name} = {_shown(usual)}'
+    return ""
+
+
+def _language_rule(s: Settings) -> str:
+    """What needs a source, which a language model does not have."""
+    if s.valid_metric not in ("auto", "loss"):
+        return f'valid_metric = "{s.valid_metric}" is of outputs; a language model is judged by valid_metric = "loss"'
+    if s.tied == "all":
+        return 'tied = "all" is for pairs: a language model has no source to share with; tied = "target" is right'
+    for name, usual, why in (
+        ("references", "each", "a text of a language model has no source that others could share"),
+        ("decoder", "standard", "without a source there is nothing to ask, and nothing to write all at once from"),
+        ("copy", "none", "a language model has nothing to copy from"),
+        ("objective", "likelihood", "no output is right or wrong where nothing is given"),
+        ("alignment_loss", 0.0, "there is no source to be aligned with"),
+    ):
+        if (found := getattr(s, name)) != usual:
+            return f"{name} = {_shown(found)} is for pairs: {why}; {name} = {_shown(usual)}, or another task"
+    return ""
 
 
 def _model_rule(s: Settings) -> str:
@@ -97,8 +118,6 @@ def _model_rule(s: Settings) -> str:
             'model = "conv" and positions = "rotary"; rotations are for the queries and keys of self-attention, which '
             "convolutions do not have: sinusoidal or learned"
         )
-    if problem := _coupled_rule(s):
-        return problem
     uses = s.context_use.split("+")
     if len(set(uses)) < len(uses) or not set(uses) <= set(_CONTEXT_USES):
         return f'context_use = "{s.context_use}"; expected some of {", ".join(_CONTEXT_USES)}, joined by +, each once'
@@ -144,6 +163,52 @@ def _coupled_rule(s: Settings) -> str:
     if s.decoder_layers not in (None, 1):
         return f'decoder = "coupled" and decoder_layers = {s.decoder_layers}; it is two cells, one layer'
     return ""
+
+
+def _at_once_rule(s: Settings) -> str:
+    """What does not go together with outputs that are not written symbol by symbol."""
+    if s.decoder not in AT_ONCE:
+        return ""
+    named = f'decoder = "{s.decoder}"'
+    if s.decoder == "mask_predict" and s.model not in ("auto", "transformer"):
+        return (
+            f'{named} and model = "{s.model}"; its decoder writes one symbol after another: model = "transformer" can '
+            'write all at once, and decoder = "ctc" goes with any encoder'
+        )
+    for name, usual, why in (
+        ("copy", "none", "what writes all symbols at once has no place to copy from"),
+        ("direction", "left_to_right", "all symbols are written at once, from no end"),
+        ("scheduled_sampling", "none", "it reads no symbols that were written before"),
+        ("objective", "likelihood", "only what is written symbol by symbol is drawn, to be rewarded"),
+        ("sample", False, "only what is written symbol by symbol is drawn"),
+        ("no_repeat_ngram_size", 0, "it does not see what it writes beside"),
+        ("diversity_groups", 1, "there are no steps at which groups could differ"),
+    ):
+        if (found := getattr(s, name)) != usual:
+            return f"{named} and {name} = {_shown(found)}; {why}: {name} = {_shown(usual)}"
+    if s.mbr is not None and s.mbr_from == "samples":
+        return f'{named} and mbr = "{s.mbr}"; only what is written symbol by symbol is drawn: mbr_from = "beam"'
+    return _ctc_rule(s) if s.decoder == "ctc" else ""
+
+
+def _ctc_rule(s: Settings) -> str:
+    if s.tied in ("all", "target"):
+        return f'decoder = "ctc" and tied = "{s.tied}"; it reads no targets, so nothing can be shared: tied = "none"'
+    for name, usual, why in (
+        ("subword_dropout", 0.0, "other segmentations may not fit into the source"),
+        ("sampled_softmax", 0, "all symbols are added up over, at every place"),
+        ("min_length", 0, "an output ends with its source"),
+    ):
+        if (found := getattr(s, name)) != usual:
+            return f'decoder = "ctc" and {name} = {_shown(found)}; {why}: {name} = {_shown(usual)}'
+    return ""
+
+
+def _shown(value: Any) -> str:
+    """A value as one writes it in a recipe."""
+    if value is None:
+        return "none"
+    return f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else f"{value:g}"
 
 
 def _parameters(s: Settings) -> float:
@@ -197,13 +262,17 @@ def _search_rule(s: Settings) -> str:
     drawn = s.mbr is not None and s.mbr_from == "samples"
     if s.mbr is not None and s.sample:
         return f'mbr = "{s.mbr}" and sample = true; mbr draws by itself (samples, temperature, top_k, top_p)'
+    if s.mbr is not None and s.lm_use == "rerank":
+        return f'mbr = "{s.mbr}" and lm_use = "rerank"; both rank the outputs anew: mbr = none, or lm_use = "fusion"'
     if drawn and s.n_best > s.samples:
         return f"n_best = {s.n_best} and samples = {s.samples}; there are no more draws than that to rank"
+    if s.decoder == "mask_predict" and s.n_best > s.length_beam:
+        return f"n_best = {s.n_best} and length_beam = {s.length_beam}; each length yields one output"
     if s.beam_size % s.diversity_groups and not (s.sample or drawn):
         return (
             f"diversity_groups = {s.diversity_groups} and beam_size = {s.beam_size}; groups must share the beam evenly"
         )
-    if s.n_best > s.beam_size and not (s.sample or drawn):
+    if s.decoder != "mask_predict" and s.n_best > s.beam_size and not (s.sample or drawn):
         return f"n_best = {s.n_best} and beam_size = {s.beam_size}; a beam yields at most beam_size outputs"
     if s.max_length is not None and s.min_length > s.max_length:
         return f"min_length = {s.min_length} and max_length = {s.max_length}; no output is that short and that long"
@@ -215,117 +284,3 @@ def _machine_rule(s: Settings) -> str:
         hint = habit("device", s.device)
         return f'device = "{s.device}"; expected auto, cpu, cuda or cuda:N' + (f"; {hint}" if hint else "")
     return ""
-
-
-def without_effect(settings: Settings, given: Collection[str]) -> list[str]:
-    """One sentence for each name in `given` that changes nothing beside the others."""
-    found = {}
-    recurrent = settings.model in ("gru", "lstm", "rnn")
-    for name in _IDLE.get(settings.model, ()):
-        found[name] = f'model = "{settings.model}"; it is for {_for_whom(name)}'
-    if recurrent and settings.context != "attention":
-        idle = _OF_ATTENTION if settings.copy != "pointer" else _RECURRENT_ATTENTION
-        found |= dict.fromkeys(idle, f'context = "{settings.context}"; there is no attention')
-    elif recurrent and "every" in settings.context_use and (settings.decoder_layers or settings.layers) == 1:
-        found["context_use"] = 'one decoder layer: with attention "every" is for the layers above the first'
-    if recurrent and settings.context != "attention" and settings.output_from == "state":
-        found["context_join"] = 'output_from = "state"; without attention the output then does not see C'
-    found |= _idle_path(settings)
-    if settings.decoder == "coupled":
-        why = 'decoder = "coupled"; it begins from zero, and its two cells say what joins what'
-        found |= dict.fromkeys(("context_use", "input_feeding"), why)
-    found |= _idle_text(settings) | _idle_training(settings) | _idle_search(settings)
-    return [f"{name} has no effect with {found[name]}" for name in sorted(given) if name in found]
-
-
-def _for_whom(name: str) -> str:
-    """The kinds of models that a setting is for."""
-    if name == "kernel_width":
-        return "convolutions"
-    if name == "embedding_width":
-        return "recurrent models and convolutions"
-    if name == "positions":
-        return "the Transformer and convolutions"
-    return "the Transformer" if name in _TRANSFORMER_ONLY else "recurrent models"
-
-
-def _idle_path(s: Settings) -> dict[str, str]:
-    """What belongs to another `attention_path`; where there is no attention at all, that is said instead."""
-    if s.model not in ("gru", "lstm", "rnn") or s.context != "attention":
-        return {}
-    found, path = {}, f'attention_path = "{s.attention_path}"'
-    if s.attention_path not in ("local_m", "local_p"):
-        found["attention_window"] = f"{path}; it is for local_m and local_p"
-    if s.attention_path not in ("monotonic", "monotonic_soft"):
-        found["attention_noise"] = f"{path}; it is for monotonic attention"
-    return found
-
-
-def _idle_text(s: Settings) -> dict[str, str]:
-    found = {}
-    source, target = (one if one != "auto" else s.units for one in (s.source_units, s.target_units))
-    if "auto" not in (s.source_units, s.target_units):
-        found["units"] = "both source_units and target_units given"
-    if source == target == "byte":
-        found["vocab_size"] = 'units = "byte"; there are 256'
-    if {source, target} <= {"byte", "char", "word"}:
-        found["subword_dropout"] = f'units = "{source}"; it is for bpe and unigram'
-    if "auto" not in (source, target) and "word" not in (source, target):
-        kinds = " and ".join(f'"{one}"' for one in dict.fromkeys((source, target)))
-        found["unknown"] = f"units = {kinds}; it is for word units"
-    return found
-
-
-def _idle_training(s: Settings) -> dict[str, str]:
-    found = {}
-    if s.copy == "pointer":
-        found["label_smoothing"] = 'copy = "pointer"; there is no vocabulary to spread it over'
-    if s.encoder_layers is not None and s.decoder_layers is not None:
-        found["layers"] = "both encoder_layers and decoder_layers given"
-    if s.valid is not None:
-        found["valid_size"] = "valid given; nothing is split off"
-    if s.valid_metric == "loss":
-        found["valid_beam_size"] = 'valid_metric = "loss"; nothing is decoded'
-    return found | _idle_objective(s)
-
-
-def _idle_objective(s: Settings) -> dict[str, str]:
-    found = {}
-    if s.sampled_softmax and s.label_smoothing:
-        found["label_smoothing"] = f"sampled_softmax = {s.sampled_softmax:,}; nothing is spread over symbols not drawn"
-    if not s.sampled_softmax:
-        found["sampled_softmax_proposal"] = "sampled_softmax = 0"
-    if s.scheduled_sampling == "none":
-        found |= dict.fromkeys(_SCHEDULED[1:], 'scheduled_sampling = "none"')
-    if s.objective == "likelihood":
-        found |= dict.fromkeys(_REWARDED, 'objective = "likelihood"; it is for rewards')
-        return found
-    found["loss_per"] = f'objective = "{s.objective}"; a reward is of a whole output, so all is summed over sequences'
-    if s.objective != "minimum_risk":
-        found["risk_alpha"] = f'objective = "{s.objective}"; it is for minimum_risk'
-    if not s.likelihood_weight:
-        found |= dict.fromkeys(_LIKELIHOOD, f'objective = "{s.objective}" and likelihood_weight = 0')
-    return found
-
-
-def _idle_search(s: Settings) -> dict[str, str]:
-    found = {}
-    if s.length_penalty == "none":
-        found["length_alpha"] = 'length_penalty = "none"'
-    elif s.length_alpha == 0.0:
-        found["length_penalty"] = "length_alpha = 0"
-    drawn = s.mbr is not None and s.mbr_from == "samples"
-    if s.diversity_groups == 1:
-        found["diversity_strength"] = "diversity_groups = 1"
-    if s.sample or drawn:
-        of_beams = ("length_penalty", "length_alpha", "coverage_beta", "eos_gamma", "diversity_groups")
-        for name in ("beam_size", *of_beams, "diversity_strength"):
-            found[name] = "sample = true" if s.sample else f'mbr = "{s.mbr}"; it draws'
-    else:
-        for name in ("temperature", "top_k", "top_p"):
-            found[name] = "sample = false"
-    if s.mbr is None:
-        found |= dict.fromkeys(("mbr_from", "samples"), "mbr = none")
-    elif not drawn:
-        found["samples"] = 'mbr_from = "beam"'
-    return found

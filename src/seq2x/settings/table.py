@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from annotated_types import Ge, Gt, Le, Lt
 
-__all__ = ["ALLOWABLE", "Allowable", "Settings", "several"]
+__all__ = ["ALLOWABLE", "AT_ONCE", "COUNTED", "Allowable", "Settings", "several", "tags"]
 
 _Count = Annotated[int, Ge(1), Le(2**31)]
 _Zero = Annotated[int, Ge(0), Le(2**31)]
@@ -27,9 +27,14 @@ ALLOWABLE: tuple[Allowable, ...] = get_args(Allowable)
 
 Metric = Literal[
     "bleu", "bleu_tokens", "chrf", "ter", "rouge1", "rouge2", "rougeL",
-    "exact_match", "cer", "wer", "per", "word_errors",
+    "exact_match", "accuracy", "cer", "wer", "per", "word_errors",
 ]  # fmt: skip
 """The rows of `seq2x.metrics.METRICS`."""
+
+AT_ONCE = ("mask_predict", "ctc")
+"""Values of `decoder` with which no output is written symbol by symbol."""
+COUNTED = ("ngram", "hmm")
+"""Values of `model` that are counted: no gradients, and no updates."""
 
 _T = TypeVar("_T", bound=str)
 
@@ -52,7 +57,12 @@ class Settings:
     """All settings of a run. Every field is immutable; `dataclasses.replace` makes a changed copy."""
 
     # --- data
-    task: Literal["auto", "generate"] = _setting("auto", "data", "what to build; auto: from what the columns hold")
+    task: Literal["auto", "generate", "lm", "tag"] = _setting(
+        "auto",
+        "data",
+        "generate writes outputs, tag labels each token, lm is a language model; auto: from what the columns hold, and "
+        "tag where a setting is for taggers alone",
+    )
     format: Literal["auto", "tsv", "lines", "jsonl"] = _setting("auto", "data", "how to read the files")
     columns: str = _setting(
         "auto", "data", "which columns: source=1,target=2 (names for JSONL; ref repeatable; alignment)"
@@ -69,6 +79,9 @@ class Settings:
         "data",
         "a file to validate on, or its two sides (give it twice); none: split off from the training file",
         several=True,
+    )
+    unlabelled: str | None = _setting(
+        None, "data", "sources alone, one a line: an HMM is improved on them by EM (Baum-Welch)"
     )
     valid_size: _Count | None = _setting(None, "data", "how many examples to split off")
     allow: Allowable | tuple[Allowable, ...] | None = _setting(
@@ -97,15 +110,23 @@ class Settings:
     direction: Literal["left_to_right", "right_to_left"] = _setting(
         "left_to_right", "text", "outputs are written from their beginning, or from their end"
     )
+    vocab_from: str | None = _setting(
+        None, "text", "a run whose target vocabulary is taken: for a language model that is to help it (predict --lm)"
+    )
     subword_dropout: _Share = _setting(
         0.0, "text", "BPE-dropout: segment differently in every epoch (Provilkov et al. 2020)"
     )
 
     # --- model
     preset: Literal["auto", "tiny", "small", "base", "big"] = _setting("auto", "model", "a set of sizes")
-    model: Literal["auto", "transformer", "gru", "lstm", "rnn", "conv"] = _setting(
-        "auto", "model", "the kind of encoder and decoder"
+    model: Literal["auto", "transformer", "gru", "lstm", "rnn", "conv", "ngram", "hmm"] = _setting(
+        "auto",
+        "model",
+        "the kind of encoder and decoder; counted: ngram, a language model, and hmm, a hidden Markov model that tags",
     )
+    order: Annotated[int, Ge(1), Le(10)] = _setting(5, "model", "symbols of the longest n-grams; model = ngram only")
+    crf: bool = _setting(False, "model", "a tagger scores whole sequences of labels, by a linear-chain CRF")
+    hmm_order: Annotated[int, Ge(1), Le(2)] = _setting(1, "model", "labels before it that a label of an HMM depends on")
     layers: _Count | None = _setting(None, "model", "layers of the encoder and of the decoder")
     encoder_layers: _Count | None = _setting(None, "model", "layers of the encoder alone")
     decoder_layers: _Count | None = _setting(None, "model", "layers of the decoder alone")
@@ -170,10 +191,16 @@ class Settings:
     output_from: Literal["state", "all"] = _setting(
         "all", "model", "the recurrent output sees: the state alone, or state, previous symbol and context"
     )
-    decoder: Literal["standard", "coupled"] = _setting(
-        "standard", "model", "recurrent: one stack of layers, or two cells, the second of which reads what was said"
-    )
     input_feeding: bool = _setting(False, "model", "the last attention vector joins the next input (Luong et al. 2015)")
+    decoder: Literal["standard", "coupled", "mask_predict", "ctc"] = _setting(
+        "standard",
+        "model",
+        "how outputs are written: symbol by symbol (coupled: by two recurrent cells, the second reads what was said); "
+        "all at once and the least certain again; or at the source's places",
+    )
+    ctc_upsample: Annotated[int, Ge(1), Le(64)] = _setting(
+        1, "model", "ctc: places for a symbol that each source symbol gives, for outputs longer than their sources"
+    )
 
     copy: Literal["none", "generator", "pointer"] = _setting(
         "none",
@@ -244,6 +271,7 @@ class Settings:
     likelihood_weight: Annotated[float, Ge(0.0), Le(1e6)] = _setting(
         0.0, "training", "weight of the likelihood beside the reward (Wu et al. 2016: 0.017)"
     )
+    em_steps: Annotated[int, Ge(1), Le(1000)] = _setting(5, "training", "passes of EM over the unlabelled sources")
     loss_per: Literal["token", "sequence"] = _setting("token", "training", "what the loss is averaged over")
     precision: Literal["auto", "fp32", "bf16"] = _setting("auto", "training", "of matrix work in training")
     average_last: _Count = _setting(1, "training", "best/ is the average of this many last validated weights")
@@ -292,6 +320,12 @@ class Settings:
     eos_gamma: Annotated[float, Ge(0.0), Le(100.0)] = _setting(
         0.0, "search", "weight of the end-of-sentence term |X|/|Y|", harmless=True
     )
+    refine_iterations: Annotated[int, Ge(1), Le(1000)] = _setting(
+        10, "search", "mask_predict: how often symbols are filled in; 1: all at once, 4: fast", harmless=True
+    )
+    length_beam: Annotated[int, Ge(1), Le(1000)] = _setting(
+        5, "search", "mask_predict: lengths tried per sentence; the best output counts", harmless=True
+    )
     min_length: _Zero = _setting(
         0,
         "search",
@@ -336,6 +370,16 @@ class Settings:
         32, "search", "draws to compare for mbr; the time of the comparison grows with their square", harmless=True
     )
 
+    lm_weight: Annotated[float, Ge(0.0), Le(10.0)] = _setting(
+        0.3, "search", "with --lm: score = log p + lm_weight * log p of the language model", harmless=True
+    )
+    lm_use: Literal["fusion", "rerank"] = _setting(
+        "fusion",
+        "search",
+        "with --lm: at every step of the search (same symbols), or to rank the beam's outputs anew (any symbols)",
+        harmless=True,
+    )
+
     # --- machine
     device: str = _setting("auto", "machine", "auto, cpu, cuda or cuda:N", harmless=True)
     threads: _Threads = _setting(0, "machine", "CPU threads, 1,024 at most; 0: all", harmless=True)
@@ -350,3 +394,9 @@ class Settings:
     invariant: bool = _setting(
         False, "machine", "the same bits whatever stands beside a sentence in its batch", harmless=True
     )
+
+
+def tags(settings: Settings) -> bool:
+    """Whether a label is given to each token: as told, or because a setting is for taggers alone."""
+    alone = settings.crf or settings.model == "hmm"
+    return settings.task == "tag" or (settings.task == "auto" and alone)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from seq2x.errors import UsageError
+from seq2x.models import ModelShape, Shape
 
 if TYPE_CHECKING:
-    from seq2x.tasks.generate import Generate
+    from seq2x.tasks.task import Task
 
 __all__ = ["Links", "links", "pharaoh", "require_attention"]
 
@@ -40,12 +41,19 @@ def pharaoh(found: Links) -> str:
     return " ".join(f"{i}-{j}" for i, j in found)
 
 
-def require_attention(members: Sequence[Generate]) -> None:
+def _why_not(shape: Shape) -> str:
+    """Why a model of this shape has no attention."""
+    if not isinstance(shape, ModelShape) or shape.head != "decoder" or not shape.source:
+        return "a language model" if not shape.source else "it labels tokens"
+    return 'decoder = "ctc"' if shape.decoder == "ctc" else f'context = "{shape.context}"'
+
+
+def require_attention(members: Sequence[Task]) -> None:
     """Raises `UsageError` unless `members`, deciding together, have attention over the same symbols of a source."""
     for member in members:
         shape = member.about.shape
         if not shape.attends:
-            found = f'this run has no attention (context = "{shape.context}"), so no word points to another'
+            found = f"this run has no attention ({_why_not(shape)}), so no word points to another"
             raise UsageError("alignments", found, todo='train one with context = "attention", or a Transformer')
     first, *others = (member.source_codec.to_bytes() for member in members)
     if any(other != first for other in others):

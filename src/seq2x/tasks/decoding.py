@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
 from seq2x.codecs.text import TextCodec
-from seq2x.engine import Engine
+from seq2x.engine import AnyEngine, Engine
 from seq2x.errors import Seq2xError, UsageError
-from seq2x.search import Ensemble, Guide, Rules, Sampling, in_a_loop, limits, sample, search
-from seq2x.settings import Settings
+from seq2x.search import (
+    Ensemble,
+    Guide,
+    Refinement,
+    Rules,
+    Sampling,
+    in_a_loop,
+    limits,
+    refine,
+    sample,
+    search,
+    spell,
+)
+from seq2x.settings import AT_ONCE, Settings
 from seq2x.tasks.constraining import Demand, Demands
-from seq2x.tasks.reading import Source, copy_ids, padded
+from seq2x.tasks.helping import Helper, own_log_p
+from seq2x.tasks.reading import Source, copy_ids, one_line, padded
 from seq2x.tasks.risk import draws, least_risk
-from seq2x.types import Alternative, Decoder, Hypotheses, Prediction, Want
+from seq2x.tasks.scoring import most_symbols
+from seq2x.types import Alternative, Decoder, Emitter, Hypotheses, Prediction, Refiner, Want
 
 if TYPE_CHECKING:
     from seq2x.tasks.generate import Generate
 
-__all__ = ["Request", "decode", "most_symbols", "one_line"]
+__all__ = ["Request", "decode"]
 
 _ROOM = 20  # symbols that an automatic limit leaves beyond a prefix, as beyond what the input's length makes likely
 
@@ -41,19 +56,26 @@ class Request(NamedTuple):
 
 def decode(
     members: Sequence[Generate],
-    engines: Sequence[Engine],
+    engines: Sequence[AnyEngine],
     batch: Sequence[Request],
     settings: Settings,
     want: Want,
     demands: Demands,
+    helper: Helper | None = None,
 ) -> list[Prediction]:
-    """The outputs of `members`, which decide together, each with its engine, for a batch that is searched at once.
+    """The outputs of `members`, which decide together, each with its engine, for a batch that is searched at once;
+    `helper`: a language model beside them.
 
     Where no output is as `demands` want it, there is none, and it says why. Raises `UsageError` for a prefix that does
-    not fit the limit, `DivergedError` for numbers that are none; both name the input by its place in the call.
+    not fit the limit, or for any where outputs are not written from the left, `DivergedError` for numbers that are
+    none; all name the input by its place in the call.
     """
-    most = _limits(members, batch, settings)
+    most, kind = _limits(members, batch, settings), members[0].about.shape.decoder
     for request, limit in zip(batch, most.tolist(), strict=True):
+        if request.prefix and kind in AT_ONCE:
+            asked = f'a prefix for a run with decoder = "{kind}"'
+            todo = 'leave it out, or train decoder = "standard", which writes from the left'
+            raise UsageError(_place(request), asked, "none: it writes all symbols at once", todo, row=request.row)
         if len(request.prefix) > limit:
             long = f"a prefix of {len(request.prefix):,} symbols"
             raise UsageError(_place(request), long, f"at most the limit of {limit:,}", row=request.row)
@@ -62,42 +84,69 @@ def decode(
     results = [_none(why) for why in unmet]
     if able:
         some = [batch[number] for number in able]
-        found = _searched(members, engines, some, most[able], settings, want, demands)
+        found = _helped(members, engines, some, most[able], settings, want, demands, helper)
         for row, (number, request) in enumerate(zip(able, some, strict=True)):
             results[number] = _prediction(found, row, request, int(most[number]), settings, demands)
     return results
 
 
-def _searched(
+def _helped(
     members: Sequence[Generate],
-    engines: Sequence[Engine],
+    engines: Sequence[AnyEngine],
     batch: Sequence[Request],
     most: np.ndarray[Any, Any],
     settings: Settings,
     want: Want,
     demands: Demands,
+    helper: Helper | None,
+) -> Hypotheses:
+    """What `_searched` finds, its log p that of the `members` alone, ranked anew where the language model is to."""
+    found = _searched(members, engines, batch, most, settings, want, demands, helper)
+    if helper is None:
+        return found
+    sources = [request.source for request in batch]
+    if helper.use == "fusion":
+        return own_log_p(members, sources, found)
+    if settings.sample:
+        return found
+    rules = _rules(settings, demands.forbidden)
+    if members[0].about.shape.decoder == "mask_predict":  # its scores are means over the symbols
+        rules = replace(rules, length_penalty="average", length_alpha=1.0)
+    return helper.ranked(found, demands.codec, [source.extra for source in sources], rules)
+
+
+def _searched(
+    members: Sequence[Generate],
+    engines: Sequence[AnyEngine],
+    batch: Sequence[Request],
+    most: np.ndarray[Any, Any],
+    settings: Settings,
+    want: Want,
+    demands: Demands,
+    helper: Helper | None,
 ) -> Hypotheses:
     """What a search finds, or what is drawn, for a batch whose outputs have at most `most` `[B]` symbols."""
     lengths = np.array([request.source.length for request in batch], np.int64)
     prefix = _prefix(batch)
     guide: Guide | None = demands.guide([one.demand for one in batch], [one.text for one in batch])
     decoder, memory = _together(members, engines, [request.source for request in batch])
+    if helper is not None and helper.use == "fusion":
+        decoder, memory = helper.fused(decoder, memory, len(batch))
+    rules = _rules(settings, demands.forbidden, ranked=helper is not None and helper.use == "rerank")
     try:
+        if isinstance(decoder, Refiner):  # neither takes a guide: see `Generate.constrain`
+            return refine(decoder, memory, most, _refinement(settings, rules), want)
+        if isinstance(decoder, Emitter):
+            return spell(decoder, memory, most, rules)
         if settings.sample or draws(settings):
             keys = np.array([request.source.key for request in batch], np.int64)
             sampling = _sampling(settings, demands.forbidden)
             return sample(decoder, memory, lengths, most, sampling, keys, prefix, want, guide)
-        return search(decoder, memory, lengths, most, _rules(settings, demands.forbidden), prefix, want, guide)
+        return search(decoder, memory, lengths, most, rules, prefix, want, guide)
     except Seq2xError as error:
         if error.row is None:
             raise
         raise error.at(_place(batch[error.row]), batch[error.row].row) from error
-
-
-def most_symbols(members: Iterable[Generate]) -> int | None:
-    """How many symbols, `</s>` counted, an output of `members` together may have: learned positions end somewhere."""
-    shapes = [member.about.shape for member in members]
-    return min((shape.max_target_length + 1 for shape in shapes if shape.positions == "learned"), default=None)
 
 
 def _place(request: Request) -> str:
@@ -130,13 +179,16 @@ def _limits(
     )
 
 
-def _together(members: Sequence[Generate], engines: Sequence[Engine], sources: Sequence[Source]) -> tuple[Decoder, Any]:
-    """The decoder that search drives, and its memory: one model alone, or all as one, each with its own symbols."""
+def _together(members: Sequence[Generate], engines: Sequence[AnyEngine], sources: Sequence[Source]) -> tuple[Any, Any]:
+    """What a search drives, and its memory: one model alone, or all as one, each with its own symbols."""
     memories = []
     for number, (member, engine) in enumerate(zip(members, engines, strict=True)):
         symbols = padded([source.ids[number] for source in sources], member.device)
-        memories.append(engine.encode(symbols, copy_ids(sources, member.device)))
-    return (engines[0], memories[0]) if len(members) == 1 else (Ensemble(engines), memories)
+        copies = copy_ids(sources, member.device)
+        memories.append(engine.encode(symbols) if copies is None else cast(Engine, engine).encode(symbols, copies))
+    if len(members) == 1:
+        return engines[0], memories[0]
+    return Ensemble(cast(Sequence[Decoder], engines)), memories  # see `Generate.with_team`: all of them step
 
 
 def _sampling(settings: Settings, forbidden: tuple[int, ...]) -> Sampling:
@@ -153,11 +205,24 @@ def _sampling(settings: Settings, forbidden: tuple[int, ...]) -> Sampling:
     )
 
 
-def _rules(settings: Settings, forbidden: tuple[int, ...]) -> Rules:
-    """With more than one output wanted, all that the beam holds: some may turn out to be the same text."""
+def _refinement(settings: Settings, rules: Rules) -> Refinement:
+    """The same for all symbols at once: where the `rules` want more than one output, those of all lengths."""
+    return Refinement(
+        iterations=settings.refine_iterations,
+        lengths=settings.length_beam,
+        n_best=settings.length_beam if settings.n_best > 1 or settings.mbr or rules.n_best > 1 else 1,
+        min_length=settings.min_length,
+        forbidden=rules.forbidden,
+    )
+
+
+def _rules(settings: Settings, forbidden: tuple[int, ...], ranked: bool = False) -> Rules:
+    """With more than one output wanted, all that the beam holds: some may turn out to be the same text; and all where
+    they are to be `ranked` anew.
+    """
     return Rules(
         beam_size=settings.beam_size,
-        n_best=settings.beam_size if settings.n_best > 1 or settings.mbr else 1,
+        n_best=settings.beam_size if settings.n_best > 1 or settings.mbr or ranked else 1,
         length_penalty=settings.length_penalty,
         length_alpha=settings.length_alpha,
         coverage_beta=settings.coverage_beta,
@@ -241,8 +306,3 @@ def _alternative(
         token_log_p=token_log_p,
         stopped="end" if ended else "loop" if length < limit and in_a_loop(ids) else "length",
     )
-
-
-def one_line(text: str) -> str:
-    """`text` without line ends: what a model says must not become two records. A final CR would be lost, too."""
-    return text.replace("\r", " ").replace("\n", " ")

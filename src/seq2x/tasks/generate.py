@@ -2,77 +2,89 @@
 
     text --codec--> symbols, </s> --encoder--> Memory --search over decoder.step--> symbols --codec--> text
 
-All that is stored with a run for use stands here too, so that `best/` is complete in itself.
+A language model is the same without a source: what goes in is how the text begins that comes out.
+
+How it is stored is what all tasks share: see `seq2x.tasks.task`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
 import numpy as np
 import torch
+from torch import nn
 
 from seq2x.codecs.copying import Copies
 from seq2x.codecs.text import TextCodec
+from seq2x.data.store import Store
 from seq2x.engine import Chosen
-from seq2x.errors import DataError, FolderError, Seq2xError, UsageError
-from seq2x.models import EncoderDecoder, build
+from seq2x.errors import DataError, Seq2xError, UsageError
+from seq2x.models import AnyModel, ModelShape, Ngram, NgramShape, Shape, rebuild, shape_of
+from seq2x.models.ngram import count
 from seq2x.saved import Saved
-from seq2x.settings import Settings
-from seq2x.tasks.about import MODEL_FILE, TASK_FILE, About
+from seq2x.settings import AT_ONCE, Settings
+from seq2x.tasks.about import About
 from seq2x.tasks.alignments import Links, links, require_attention
 from seq2x.tasks.constraining import FREE, Constraint, Demands, GuideMaker, constraint, phrase_symbols
-from seq2x.tasks.decoding import Request, decode, most_symbols
+from seq2x.tasks.decoding import Request, decode
+from seq2x.tasks.helping import Helper, require_fusible
+from seq2x.tasks.learning import learned, objective
 from seq2x.tasks.reading import Source, beyond_pointers, padded, read
 from seq2x.tasks.risk import draws
-from seq2x.tasks.scoring import Given, TargetScore, require_scorable, score_batch
-from seq2x.tasks.weights import fill, own_tensors, pack, verify
-from seq2x.tasks.wishes import forbidden_symbols, prefix_symbols
+from seq2x.tasks.scoring import Given, TargetScore, most_symbols, require_scorable, score_batch, unscorable
+from seq2x.tasks.task import WEIGHTS_FILE, Codecs, Task, evaluating
+from seq2x.tasks.wishes import prefix_symbols
 from seq2x.tasks.workers import halving, in_order
-from seq2x.types import EOS, NOTHING, Padded, Prediction, Want
+from seq2x.types import EOS, NOTHING, Example, Objective, Padded, Prediction, Want
 
 __all__ = ["Generate", "TargetScore"]
 
-WEIGHTS_FILE = "weights.safetensors"
-SOURCE_FILE = "source.json"
-TARGET_FILE = "target.json"
 
-
-class Generate:
+class Generate(Task):
     """One trained (or training) model with all it needs to turn raw texts into raw texts.
 
     `team`: further models over the same target symbols; together they decode as an ensemble (the mean of their
-    probabilities at every step), alone they do not know of each other.
+    probabilities at every step), alone they do not know of each other. `lm`: a language model that has a say in what
+    they predict, by `lm_weight` and as `lm_use` has it.
     """
+
+    NAME = "generate"
+    model: AnyModel
 
     def __init__(
         self,
         source_codec: TextCodec,
         target_codec: TextCodec,
-        model: EncoderDecoder,
+        model: AnyModel,
         about: About,
         team: Sequence[Generate] = (),
+        lm: Generate | None = None,
     ) -> None:
-        self.source_codec, self.target_codec = source_codec, target_codec
-        self.model, self.about, self.team = model, about, tuple(team)
+        super().__init__(source_codec, target_codec, model, about, team)
+        self.lm = lm
         self.engine = Chosen(model)  # what decodes with the model's weights: `engine(backend)`
         self.copies = None if about.shape.copy == "none" else Copies(source_codec, target_codec)
 
     @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.model.parameters()).device
+    def size(self) -> ModelShape | NgramShape:
+        """The model's shape."""
+        shape = self.about.shape
+        assert isinstance(shape, ModelShape | NgramShape)  # see `holds`: told to mypy
+        return shape
 
     def with_team(self, others: Sequence[Generate]) -> Generate:
-        """This model and `others` as an ensemble."""
-        return Generate(self.source_codec, self.target_codec, self.model, self.about, others)
+        """This model and `others` as an ensemble. Raises `UsageError` where one of them writes all symbols at once."""
+        kinds = [member.about.shape.decoder for member in (self, *others)]
+        if others and (kind := next((kind for kind in kinds if kind in AT_ONCE), "")):
+            found = f'a run with decoder = "{kind}", which writes all symbols at once'
+            raise UsageError("ensemble", found, "runs that decide on one symbol after another", "leave it out")
+        return Generate(self.source_codec, self.target_codec, self.model, self.about, others, self.lm)
 
-    @property
-    def members(self) -> tuple[Generate, ...]:
-        """This model and its team."""
-        return (self, *self.team)
+    def helped(self, lm: Generate) -> Generate:
+        """The same with a language model beside it."""
+        return Generate(self.source_codec, self.target_codec, self.model, self.about, self.team, lm)
 
     # -------------------------------------------------------------- use
 
@@ -101,12 +113,16 @@ class Generate:
         are not chosen (see `forbid`); every output obeys `constraint` (see `constrain`). An output that cannot be as it
         has to is none, and says why.
 
+        Of a language model each text is what its output begins with; a blank one leaves it free.
+
         Raises `UsageError` for a prefix that no output can begin with and `DivergedError` for a damaged model; the
-        `row` of each is the number of the text.
+        `row` of each is the number of the text. Also `UsageError` for a language model of other symbols that is to be
+        fused.
         """
+        helper = self._helper(settings)
         results = [Prediction("", stopped="empty")] * len(texts)
         if any(requires):
-            self._require_vocabulary()
+            self._require_guidable()
         demands = Demands(self.target_codec, constraint, forbidden, settings.min_length)
         requests = self._requests(texts, prefixes, requires, demands)
         requests.sort(key=lambda request: -request.source.length)
@@ -116,9 +132,9 @@ class Generate:
         parts = [requests[begin : begin + size] for begin in range(0, len(requests), size)]
 
         def work(part: Sequence[Request]) -> list[Prediction]:
-            return halving(lambda some: decode(self.members, engines, some, settings, want, demands), part)
+            return halving(lambda some: decode(self.members, engines, some, settings, want, demands, helper), part)
 
-        with _evaluating(self.members):
+        with evaluating(self.members if self.lm is None else (*self.members, self.lm)):
             engines = [member.engine(settings.backend) for member in self.members]
             found = in_order(work, parts, self.device, settings.invariant)
         for request, result in zip(requests, chain.from_iterable(found), strict=True):
@@ -150,33 +166,33 @@ class Generate:
         def work(part: Sequence[Given]) -> list[TargetScore]:
             return halving(lambda some: score_batch(self.members, some), part)
 
-        with _evaluating(self.members):
+        with evaluating(self.members):
             found = in_order(work, parts, self.device)
         for item, result in zip(items, chain.from_iterable(found), strict=True):
             results[item.row] = result
         return results
 
+    def can_score(self, source: str, target: str) -> bool:
+        """Whether `score` has an answer for this pair."""
+        seen = read(self.members, source)
+        return unscorable(self.members, Given(0, seen, [*self._written(seen, target), EOS])) is None
+
     def symbols(self, source: str, target: str) -> tuple[list[int], int]:
-        """(the symbols of `target` as an output for `source`; how many symbols such outputs have to choose from)."""
         seen = read(self.members, source)
         return self._written(seen, target), self.target_codec.size + len(seen.extra)
-
-    def forbid(self, tokens: Iterable[str]) -> tuple[int, ...]:
-        """The symbols that `tokens` name, for `predict`; `UsageError` for one that names none."""
-        return forbidden_symbols(self.target_codec, tokens)
 
     def constrain(
         self, pattern: str | None = None, allow: Iterable[str] | None = None, guide: GuideMaker | None = None
     ) -> Constraint:
         """What every output has to be, for `predict`: see `seq2x.tasks.constraining.constraint`."""
         if (pattern, allow, guide) != (None, None, None):
-            self._require_vocabulary()
+            self._require_guidable()
         return constraint(self.target_codec, pattern, allow, guide)
 
     def require(self, phrases: Iterable[str]) -> None:
         """`UsageError` for a phrase that no output can hold."""
         for phrase in phrases:
-            self._require_vocabulary()
+            self._require_guidable()
             phrase_symbols(self.target_codec, phrase)
 
     def align(self, text: str, prediction: Prediction) -> Links:
@@ -200,14 +216,19 @@ class Generate:
         if most is None:
             return []
         end = f"this model has learned {most:,} positions, and its outputs end there (positions = learned)"
+        if self.about.shape.decoder == "mask_predict":
+            end = f"this model has learned {most:,} lengths, and its outputs end there (max_target_length)"
         wanted = {"min_length": settings.min_length + 1, "max_length": settings.max_length or 0}
         return [f"{name} = {getattr(settings, name):,}: {end}" for name, least in wanted.items() if least > most]
 
-    def copies_otherwise(self, other: Generate) -> str:
+    def unused(self, given: Iterable[str]) -> list[str]:
+        return super().unused(given) if self.lm is None else []
+
+    def copies_otherwise(self, other: Task) -> str:
         """Why `other` cannot decide together with this model, though its target symbols are the same: what both copy
         must have the same numbers. Empty if it can.
         """
-        if self.copies is None and other.copies is None:
+        if not isinstance(other, Generate) or (self.copies is None and other.copies is None):
             return ""
         if self.copies is None or other.copies is None:
             mine, its = self.about.shape.copy, other.about.shape.copy
@@ -218,53 +239,77 @@ class Generate:
             return "another max_source_length than the first run's, which copies"
         return ""
 
-    # -------------------------------------------------------------- storage
+    # -------------------------------------------------------------- training
 
-    def to_files(self, weights: Mapping[str, torch.Tensor] | None = None) -> dict[str, bytes]:
-        """Everything a reader needs, by file name; `weights` (an average, say) instead of the model's own."""
-        own = own_tensors(self.model)
-        chosen = own if weights is None else {name: weights[name] for name in own}
-        return self.about.to_files() | {
-            WEIGHTS_FILE: pack(chosen),
-            SOURCE_FILE: self.source_codec.to_bytes(),
-            TARGET_FILE: self.target_codec.to_bytes(),
-        }
+    @classmethod
+    def learn(cls, examples: Callable[[], Iterator[Example]], settings: Settings) -> Codecs:
+        return learned(examples, settings)
+
+    @classmethod
+    def shape(cls, settings: Settings, sources: int, targets: int, joint: bool) -> ModelShape | NgramShape:
+        """Of n-grams, before any is counted."""
+        if settings.model == "ngram":
+            return NgramShape(target_size=targets, grams=(), max_target_length=settings.max_target_length)
+        return shape_of(settings, sources, targets, joint)
+
+    @classmethod
+    def begin(cls, settings: Settings, codecs: Codecs, store: Store) -> tuple[nn.Module, Shape]:
+        """N-grams, which decide their own shape, with all that they will ever have."""
+        if settings.model != "ngram":
+            return super().begin(settings, codecs, store)
+        _, target = codecs
+        most = settings.max_target_length
+        model = count(store.target_ids, store.target_lengths, settings.order, target.size, most)
+        return model, model.shape
+
+    @classmethod
+    def holds(cls, shape: Shape) -> bool:
+        return isinstance(shape, NgramShape) or (isinstance(shape, ModelShape) and shape.head == "decoder")
+
+    @classmethod
+    def build(cls, shape: ModelShape | NgramShape) -> AnyModel:
+        return rebuild(shape)
+
+    def objective(self, settings: Settings, store: Store, say: Callable[[str], None]) -> Objective:
+        return objective(settings, self.target_codec, store, say)
+
+    @classmethod
+    def passes(cls, settings: Settings) -> int:
+        """N-grams are counted in one."""
+        return 1 if settings.model == "ngram" else 0
+
+    # -------------------------------------------------------------- storage
 
     @classmethod
     def from_saved(cls, saved: Saved, device: str | torch.device = "cpu") -> Generate:
-        """The task that `to_files` stored, on `device`, ready to predict.
-
-        Codecs, sizes, names, shapes and values are checked before a weight is used; `FolderError` otherwise.
-        """
-        where = str(saved.path)
-        about = About.from_files(saved.read(MODEL_FILE), saved.read(TASK_FILE), where)
-        source = TextCodec.from_bytes(saved.read(SOURCE_FILE), saved.where(SOURCE_FILE))
-        target = TextCodec.from_bytes(saved.read(TARGET_FILE), saved.where(TARGET_FILE))
-        for side, codec, size in (
-            ("source", source, about.shape.source_size),
-            ("target", target, about.shape.target_size),
-        ):
-            if codec.size != size:
-                raise FolderError(where, f"the {side} codec has {codec.size} symbols", f"{size}, as {MODEL_FILE} says")
-        arrays = saved.tensors(WEIGHTS_FILE)
-        layers = about.shape.encoder_layers + about.shape.decoder_layers
-        if layers > len(arrays):  # said at once: building thousands of layers takes a while even without memory
-            raise FolderError(saved.where(WEIGHTS_FILE), f"{len(arrays)} tensors for {layers} layers", "more")
-        with torch.device("meta"):  # shapes without memory: what a damaged file claims is not allocated
-            model = build(about.shape)
-        verify(arrays, model, saved.where(WEIGHTS_FILE))
-        fill(model, arrays)
-        model.to(device).eval().requires_grad_(False)
-        return cls(source, about.written_by(target), model, about)
+        """See `Task.from_saved`. N-grams stay on the processor: they are looked up by numpy."""
+        task = super().from_saved(saved, device)
+        if isinstance(task.model, Ngram):
+            task.model.check(saved.where(WEIGHTS_FILE))
+            task.model.to("cpu")
+        return task
 
     # -------------------------------------------------------------- within
 
-    def _require_vocabulary(self) -> None:
-        """`UsageError` where outputs may hold symbols that no vocabulary has: an automaton knows only those it has."""
+    def _require_guidable(self) -> None:
+        """`UsageError` where no automaton can guide a search: outputs may hold symbols that no vocabulary has, or are
+        not written from the left.
+        """
         for member in self.members:
+            if (kind := member.about.shape.decoder) in AT_ONCE:
+                found = f'this run writes all symbols at once (decoder = "{kind}"): no symbol knows of those before it'
+                raise UsageError("constraint", found, "a run that writes from the left; --forbid works with any")
             if member.about.shape.copy != "none":
                 found = f'this run copies (copy = "{member.about.shape.copy}"), and what is copied no constraint knows'
                 raise UsageError("constraint", found, "a run without copying, or outputs without constraints")
+
+    def _helper(self, settings: Settings) -> Helper | None:
+        """The language model, if there is one and it counts."""
+        if self.lm is None or not settings.lm_weight:
+            return None
+        if settings.lm_use == "fusion":
+            require_fusible(self, self.lm)
+        return Helper(self.lm, self.lm.engine("auto"), settings.lm_weight, settings.lm_use)
 
     def _requests(
         self, texts: Sequence[str], prefixes: Sequence[str], requires: Sequence[Sequence[str]], demands: Demands
@@ -274,7 +319,10 @@ class Generate:
         requests = []
         for row, text in enumerate(texts):
             source = read(self.members, text)
-            prefix = (prefixes[row], source.extra) if prefixes and prefixes[row] else ("", ())
+            begins = prefixes[row] if prefixes else ""
+            if not self.about.shape.source:
+                begins = _beginning(text, begins, row)
+            prefix = (begins, source.extra) if begins else ("", ())
             if prefix not in cut:
                 try:
                     cut[prefix] = prefix_symbols(self.target_codec, prefix[0], self._more(source))
@@ -298,15 +346,10 @@ class Generate:
         return self.target_codec.encode(target, self._more(source))
 
 
-@contextmanager
-def _evaluating(members: Sequence[Generate]) -> Iterator[None]:
-    """No dropout and no gradients inside; each model goes back to what it was doing."""
-    training = [member.model.training for member in members]
-    for member in members:
-        member.model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for member, mode in zip(members, training, strict=True):
-            member.model.train(mode)
+def _beginning(text: str, prefix: str, row: int) -> str:
+    """What the output of a language model begins with. Raises `UsageError` where both its input and a prefix say so."""
+    text = text if text.strip() else ""
+    if text and prefix:
+        todo = "leave the prefix out, or the line blank"
+        raise UsageError(f"input {row + 1:,}", "a text and a prefix", "one of them", todo, row)
+    return text or prefix

@@ -1,24 +1,57 @@
-"""What a run minimises, from its settings."""
+"""What a run learns: its codecs, and what it minimises, from its settings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from seq2x.codecs.backwards import Backwards
 from seq2x.codecs.text import TextCodec
 from seq2x.data.store import Store
 from seq2x.nn.sampled_softmax import Proposal
 from seq2x.objectives import Attended, Likelihood, Rewarded, ScheduledSampling, Watch
 from seq2x.settings import Settings
 from seq2x.tasks.reward import TextReward
-from seq2x.types import Objective
+from seq2x.types import Example, Objective
 
-__all__ = ["objective", "symbol_counts"]
+__all__ = ["learned", "objective", "symbol_counts", "written"]
 
 _RECURRENT = ("gru", "lstm", "rnn")
+_LEARN = 1_000_000  # lines that a codec is learned on at most; more change nothing but the time
 _PORTION = 1 << 22  # symbols counted at a time: a store may be larger than memory
+
+
+def learned(examples: Callable[[], Iterator[Example]], settings: Settings) -> tuple[TextCodec, TextCodec]:
+    """Codecs of all sources and of all targets; or of both together, where there is to be one vocabulary, or no source.
+    They are learned on the training side only: what is held out must stay unknown.
+    """
+
+    def learn(lines: Iterable[str], units: Any) -> TextCodec:
+        return TextCodec.learn(
+            islice(lines, _LEARN), units, settings.vocab_size, settings.normalise, settings.lower, settings.unknown
+        )
+
+    def targets() -> Iterator[str]:
+        return (target for e in examples() for target in e.targets)
+
+    if settings.task == "lm":
+        source = target = learn(targets(), settings.target_units)
+    elif settings.joint_vocab:
+        both = (text for e in examples() for text in (e.source, *e.targets))
+        source = target = learn(both, settings.source_units)
+    else:
+        source = learn((e.source for e in examples()), settings.source_units)
+        target = learn(targets(), settings.target_units)
+    return source, written(target, settings)
+
+
+def written(codec: TextCodec, settings: Settings) -> TextCodec:
+    """A codec of targets as they are to be written: itself, or turned round."""
+    return Backwards(codec.vocabulary) if settings.direction == "right_to_left" else codec
 
 
 def objective(settings: Settings, codec: TextCodec, store: Store, say: Callable[[str], None]) -> Objective:

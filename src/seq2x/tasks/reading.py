@@ -15,7 +15,7 @@ from seq2x.types import EOS, PAD, Padded
 if TYPE_CHECKING:
     from seq2x.tasks.generate import Generate
 
-__all__ = ["Source", "beyond_pointers", "copy_ids", "padded", "read"]
+__all__ = ["Source", "beyond_pointers", "copy_ids", "one_line", "padded", "read"]
 
 
 class Source(NamedTuple):
@@ -43,14 +43,20 @@ class Source(NamedTuple):
 
 
 def read(members: Sequence[Generate], text: str) -> Source:
-    """`text` as each of `members` reads it. Blank is a text of which the first codec leaves nothing, too."""
+    """`text` as each of `members` reads it. Blank is a text of which the first codec leaves nothing, too.
+
+    A language model reads nothing: to it no text is blank, none is cut, and all are as long.
+    """
     ids, truncated = [], False
-    for member in members:
+    reads = members[0].about.shape.source
+    for member in members if reads else ():
         symbols = member.source_codec.encode(text) if text.strip() else []
         most = member.about.shape.max_source_length
         ids.append([*symbols[:most], EOS])
         truncated = truncated or len(symbols) > most
     key = int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=7).digest(), "little")
+    if not reads:
+        return Source(text, ([EOS],) * len(members), False, False, key)
     copies, copied = members[0].copies, None
     if copies is not None:
         own = copies(text, ids[0][:-1])
@@ -79,3 +85,8 @@ def padded(sequences: Sequence[Sequence[int]], device: torch.device) -> Padded:
     for row, ids in enumerate(sequences):
         values[row, : len(ids)] = ids
     return Padded(torch.from_numpy(values).to(device), torch.from_numpy(lengths))
+
+
+def one_line(text: str) -> str:
+    """`text` without line ends: what a model says must not become two records. A final CR would be lost, too."""
+    return text.replace("\r", " ").replace("\n", " ")

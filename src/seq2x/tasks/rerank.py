@@ -22,7 +22,6 @@ import numpy as np
 from seq2x.search import Rules
 from seq2x.search.penalties import length_penalty
 from seq2x.settings import Settings
-from seq2x.tasks.decoding import most_symbols
 from seq2x.tasks.reading import read
 from seq2x.types import NOTHING, Alternative, Prediction, Want
 
@@ -46,8 +45,8 @@ def rerank(
     """One Prediction per text, in order: the best by both of the `beam_size` best outputs of either.
 
     `score` is the sum above, all else is `first`'s; the attention is kept where its own best output is chosen. Only
-    outputs that end count, and of these those that both runs can score (learned positions end somewhere): where there
-    is none, the answer is what `first` alone says.
+    outputs that end count, and of these those that both runs can score (see `Generate.can_score`): where there is none,
+    the answer is what `first` alone says.
     """
     many = replace(settings, n_best=settings.beam_size)
     runs = first, other
@@ -77,12 +76,11 @@ def _completed(
     settings: Settings,
 ) -> list[dict[str, _Known]]:
     """What `run` says of all that was `proposed` for each text: what it `found` itself, and the rest, scored."""
-    most, codec = most_symbols(run.members), run.target_codec
     asked = [
         (row, output)
         for row, outputs in enumerate(proposed)
         for output in outputs
-        if output not in found[row] and (most is None or len(codec.encode(output)) < most)
+        if output not in found[row] and run.can_score(texts[row], output)
     ]
     size = 1 if settings.invariant else settings.batch_size
     scored = run.score([texts[row] for row, _ in asked], [output for _, output in asked], size)

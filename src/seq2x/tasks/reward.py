@@ -10,7 +10,7 @@ import numpy.typing as npt
 from seq2x.codecs.text import TextCodec
 from seq2x.data.store import Store
 from seq2x.metrics import METRICS
-from seq2x.tasks.decoding import one_line
+from seq2x.tasks.reading import one_line
 from seq2x.types import EOS
 
 __all__ = ["TextReward"]

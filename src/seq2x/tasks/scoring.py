@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from seq2x.data.frames import needed
 from seq2x.errors import DataError, DivergedError
-from seq2x.tasks.decoding import most_symbols
 from seq2x.tasks.reading import Source, beyond_pointers, copy_ids, padded
 from seq2x.types import EOS, Batch
 
 if TYPE_CHECKING:
     from seq2x.tasks.generate import Generate
 
-__all__ = ["Given", "TargetScore", "require_scorable", "score_batch"]
+__all__ = ["Given", "TargetScore", "most_symbols", "require_scorable", "score_batch", "unscorable"]
 
 
 @dataclass(frozen=True, slots=True)
 class TargetScore:
     """log p of one given output: `log_p` is the sum of `token_log_p`, whose last entry is that of `</s>` unless the
-    output was cut by a limit. `truncated`: the source was longer than the model (of an ensemble: one of them) reads,
-    and its end was not seen.
+    output was cut by a limit, or is a tagger's. `truncated`: the source was longer than the model (of an ensemble: one
+    of them) reads, and its end was not seen.
     """
 
     log_p: float
@@ -47,20 +47,52 @@ class Given(NamedTuple):
         return self.source.text
 
 
-def require_scorable(members: Sequence[Generate], items: Sequence[Given]) -> None:
-    """`DataError` for the first target longer than `members` can score (learned positions end somewhere), or that
-    pointers alone would have to write though the source does not hold it; its `row` is the item's.
+def most_symbols(members: Iterable[Generate]) -> int | None:
+    """How many symbols, `</s>` counted, an output of `members` together may have: learned positions and learned lengths
+    end somewhere.
     """
-    most = most_symbols(members)
+    bounds = [
+        member.size.max_target_length + 1
+        for member in members
+        if (shape := member.size).decoder == "mask_predict" or (shape.positions == "learned" and shape.decoder != "ctc")
+    ]
+    return min(bounds, default=None)
+
+
+def require_scorable(members: Sequence[Generate], items: Sequence[Given]) -> None:
+    """`DataError` for the first target that `members` cannot score (see `unscorable`); its `row` is the item's."""
     for item in items:
-        if (missing := beyond_pointers(members, item.source, item.target)) and not item.source.blank:
-            found = f'a target with "{missing[:80]}", which the source does not hold'
-            expected = "what the source holds: a pointer can write nothing else"
-            raise DataError(f"pair {item.row + 1:,}", found, expected, "leave it out", item.row)
-        if most is not None and len(item.target) > most:
-            found = f"a target of {len(item.target):,} symbols, </s> included"
-            expected = f"at most {most:,}: this model has learned no further positions"
-            raise DataError(f"pair {item.row + 1:,}", found, expected, "leave it out, or cut it", item.row)
+        if problem := unscorable(members, item):
+            raise problem
+
+
+def unscorable(members: Sequence[Generate], item: Given) -> DataError | None:
+    """Why `members` cannot score a target, if they cannot: it is longer than learned positions or lengths reach, has a
+    symbol that a pointer does not find in the source, does not fit into the source (ctc), or has no end (mask_predict,
+    which says how long it is).
+    """
+    shape, target = members[0].size, item.target
+    place, ended = f"pair {item.row + 1:,}", target[-1:] == [EOS]
+    if (missing := beyond_pointers(members, item.source, target)) and not item.source.blank:
+        found = f'a target with "{missing[:80]}", which the source does not hold'
+        expected = "what the source holds: a pointer can write nothing else"
+        return DataError(place, found, expected, "leave it out", item.row)
+    if target and not ended and shape.decoder == "mask_predict":
+        found = "an output that was cut: it has no end"
+        return DataError(place, found, "a whole one: this model says first how long it is", "leave it out", item.row)
+    if shape.decoder == "ctc":
+        room, wanted = shape.ctc_upsample * item.source.length, needed(target[:-1] if ended else target)
+        if wanted > room:
+            found = f"a target that needs {wanted:,} places, for a source that gives {room:,}"
+            expected = f"at most so many (ctc_upsample = {shape.ctc_upsample}): this model cannot write it"
+            return DataError(place, found, expected, "leave it out", item.row)
+    most = most_symbols(members)
+    if most is not None and len(target) > most:
+        found = f"a target of {len(target):,} symbols, </s> included"
+        learned = "lengths" if shape.decoder == "mask_predict" else "positions"
+        expected = f"at most {most:,}: this model has learned no further {learned}"
+        return DataError(place, found, expected, "leave it out, or cut it", item.row)
+    return None
 
 
 def score_batch(members: Sequence[Generate], batch: Sequence[Given]) -> list[TargetScore]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +20,26 @@ __all__ = ["StoreFeed", "store_folder"]
 
 
 class StoreFeed:
-    """The `Feed` of a prepared run. With `subword_dropout`, every epoch sees other segmentations of the raw text."""
+    """The `Feed` of a prepared run. With `subword_dropout`, every epoch sees other segmentations of the raw text.
+
+    `arrange` and `ends` are those of the task: how it takes a batch, and whether `</s>` is one of its target tokens.
+    """
 
     def __init__(
-        self, store: Store, settings: Settings, codecs: tuple[TextCodec, TextCodec], device: torch.device
+        self,
+        store: Store,
+        settings: Settings,
+        codecs: tuple[TextCodec, TextCodec],
+        device: torch.device,
+        arrange: Callable[[Batch], Batch] | None = None,
+        ends: bool = True,
     ) -> None:
         self.store, self.device = store, device
         self._codecs, self._dropout = codecs, settings.subword_dropout
         self._copies = Copies(*codecs) if self._dropout and store.copy_ids is not None else None
         self._most = settings.max_source_length, settings.max_target_length
-        self._targets = store.target_lengths.astype(np.int64)
+        self._arrange = arrange
+        self._targets = store.target_lengths.astype(np.int64) - (0 if ends else 1)
         self._batches = Batches(
             store.source_lengths, store.target_lengths, settings.batch_tokens or 2048, settings.seed
         )
@@ -49,6 +59,7 @@ class StoreFeed:
     def batch(self, rows: np.ndarray, seed: int) -> Batch:
         """The batch of `rows`: symbols on the device, lengths on the host."""
         found = collate(self.store, rows, self._resample(seed) if self._dropout else None)
+        found = self._arrange(found) if self._arrange else found
         source, target = (self._moved(side) for side in (found.source, found.target))
         extras = {name: self._sent(array) for name, array in found.extras.items()}
         return Batch(source, target, found.rows, extras, None if found.copy_ids is None else self._sent(found.copy_ids))

@@ -28,10 +28,13 @@ __all__ = ["TEST_FILE", "final", "require_readable"]
 TEST_FILE = "test.json"
 
 
-def require_readable(paths: Sequence[str], settings: Settings) -> None:
-    """Read a test set through, so that a bad line of it is not found after hours of training. Raises `DataError`."""
+def require_readable(paths: Sequence[str], settings: Settings, task: str) -> None:
+    """Read a test set through, so that a bad line of it is not found after hours of training; `task`: that of the run.
+
+    Raises `DataError`.
+    """
     limit = settings.max_line_bytes
-    columns = sniff(paths, settings.format, settings.columns, max_line_bytes=limit)
+    columns = sniff(paths, settings.format, settings.columns, task=task, max_line_bytes=limit)
     for _ in read(paths, columns, max_line_bytes=limit, on_bad_utf8=settings.on_bad_utf8):
         pass
 

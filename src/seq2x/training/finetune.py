@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
+from seq2x.codecs.text import TextCodec
 from seq2x.errors import UsageError
-from seq2x.models import EncoderDecoder, build
 from seq2x.models.shape import ModelShape
 from seq2x.settings import Settings
-from seq2x.tasks import Generate
+from seq2x.tasks import Task
 
-__all__ = ["Parent", "inherit"]
+__all__ = ["Parent", "inherit", "with_codec"]
 
 _CALM = 0.2  # share of the rate from scratch: enough to learn, too little to forget
 _FREE = ("dropout", "attention_dropout")  # of the shape, what may change: no weight depends on it
@@ -24,20 +26,20 @@ _FREE = ("dropout", "attention_dropout")  # of the shape, what may change: no we
 class Parent:
     """The run that is gone on from."""
 
-    task: Generate
+    task: Task
     run: Path
 
-    def shape(self, settings: Settings) -> ModelShape:
-        """The parent's shape with the new dropout."""
-        old = self.task.about.shape
+    def begin(self, settings: Settings) -> tuple[nn.Module, ModelShape]:
+        """The model that training begins with, and its shape: the parent's weights, with the new dropout."""
+        shape = self._shape(settings)
+        model = self.task.build(shape)
+        model.load_state_dict(self.task.model.state_dict())
+        return model, shape
+
+    def _shape(self, settings: Settings) -> ModelShape:
+        old = _shape(self)
         dropout = old.dropout if settings.dropout is None else settings.dropout
         return replace(old, dropout=dropout, attention_dropout=settings.attention_dropout)
-
-    def model(self, shape: ModelShape) -> EncoderDecoder:
-        """A model of `shape` with the parent's weights."""
-        model = build(shape)
-        model.load_state_dict(self.task.model.state_dict())
-        return model
 
     def calm(self, settings: Settings, reasons: Mapping[str, str]) -> tuple[Settings, dict[str, str]]:
         """A lower rate than from scratch, where the user did not say."""
@@ -52,10 +54,12 @@ def inherit(settings: Settings, parent: Parent) -> Settings:
     """The parent's text and model settings. `UsageError` for one that the user gave and that differs (one given as
     the default cannot be told from one not given: the parent's holds).
     """
-    task = parent.task
-    found: dict[str, Any] = {k: v for k, v in task.about.shape.to_json().items() if k in _names() and k not in _FREE}
+    task, shape = parent.task, _shape(parent)
+    found: dict[str, Any] = {k: v for k, v in shape.to_json().items() if k in _names() and k not in _FREE}
     found |= {
-        "model": task.about.shape.kind,
+        "task": task.about.asked["task"],
+        "model": shape.kind,
+        "crf": shape.head == "crf",
         "source_units": task.source_codec.units,
         "target_units": task.target_codec.units,
         "joint_vocab": task.source_codec.to_bytes() == task.target_codec.to_bytes(),
@@ -66,16 +70,37 @@ def inherit(settings: Settings, parent: Parent) -> Settings:
     }
     if task.source_codec.units == task.target_codec.units:
         found["units"] = task.source_codec.units
-    default = Settings()
-    if settings.preset != default.preset:
+    if settings.preset != Settings().preset:
         raise UsageError("preset", f"{settings.preset!r}", f"the sizes of {parent.run}", "leave it out")
+    return _with(settings, found, str(parent.run), "--from")
+
+
+def with_codec(settings: Settings, codec: TextCodec) -> Settings:
+    """The text settings of a run whose target `codec` is taken. `UsageError` for one that the user gave and that
+    differs, as in `inherit`.
+    """
+    rules = codec.vocabulary
+    found: dict[str, Any] = dict.fromkeys(("units", "source_units", "target_units"), codec.units)
+    found |= {"normalise": rules.normalise, "lower": rules.lower, "vocab_size": rules.asked or None}
+    return _with(settings, found, str(settings.vocab_from), "vocab_from")
+
+
+def _with(settings: Settings, found: Mapping[str, Any], whose: str, way: str) -> Settings:
+    """`settings` with what was `found` in the run `whose`."""
+    default = Settings()
     for name, value in found.items():
         asked = getattr(settings, name)
         if asked not in (getattr(default, name), value):
-            raise UsageError(
-                name, f"{asked!r}", f"{value!r} as in {parent.run}", "leave it out, or train without --from"
-            )
+            raise UsageError(name, f"{asked!r}", f"{value!r} as in {whose}", f"leave it out, or train without {way}")
     return replace(settings, **found)
+
+
+def _shape(parent: Parent) -> ModelShape:
+    """The shape of a model that has weights to go on from. Raises `UsageError`."""
+    shape = parent.task.about.shape
+    if not isinstance(shape, ModelShape):
+        raise UsageError("from", f"{parent.run} holds a model that is counted", "weights", "count all the data anew")
+    return shape
 
 
 def _names() -> set[str]:

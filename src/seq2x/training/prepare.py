@@ -5,45 +5,39 @@ All of it happens once. What comes out is committed as step 0 of `last/`, and fr
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 import torch
 
-from seq2x.codecs import TextCodec, Unknowns
-from seq2x.codecs.backwards import Backwards
-from seq2x.codecs.copying import Copies
+from seq2x.codecs import TextCodec
 from seq2x.data import Columns, Notes, merge, read, sniff
 from seq2x.data.check import check
 from seq2x.data.held_out import hold_out, write_examples
-from seq2x.data.notes import LOST
-from seq2x.data.store import Store, data_fingerprint, open_store, store_key
-from seq2x.data.store_writer import write_store
-from seq2x.errors import DataError, FolderError
-from seq2x.models import build
-from seq2x.models.shape import ModelShape, shape_of
-from seq2x.plan import plan, profile
+from seq2x.data.pairing import require_fitting
+from seq2x.data.store import Store, data_fingerprint, open_store
+from seq2x.errors import DataError, FolderError, UsageError
+from seq2x.plan import plan, profile, task_of
 from seq2x.predict import model_folder
 from seq2x.run import load
-from seq2x.settings import Settings, several
-from seq2x.tasks import Generate
+from seq2x.settings import COUNTED, Settings, broken_rule, several, tags
+from seq2x.tasks import TASKS, Task, restore
 from seq2x.tasks.about import About
+from seq2x.tasks.learning import written
 from seq2x.tasks.seen import SEEN_FILE, Seen
-from seq2x.training.copying import require_copies, share_copied
+from seq2x.tasks.task import TARGET_FILE
 from seq2x.training.feed import store_folder
-from seq2x.training.finetune import Parent, inherit
+from seq2x.training.finetune import Parent, inherit, with_codec
 from seq2x.training.micro import seed_of
+from seq2x.training.storing import key_of, length_ratio, tell, write_stores
 from seq2x.types import Example
 
-__all__ = ["Prepared", "fingerprint", "fingerprints", "prepare", "stored"]
+__all__ = ["Prepared", "fingerprint", "fingerprints", "named_files", "prepare", "stored"]
 
 _TOLD = ("bad_utf8", "empty_source", "empty_target", "too_long")  # of the check: said with all that is not used
-_LEARN = 1_000_000  # lines that a codec is learned on at most; more change nothing but the time
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +46,7 @@ class Prepared:
     `extra` files for `best/`.
     """
 
-    task: Generate
+    task: Task
     store: Store
     held_out: Store
     settings: Settings
@@ -60,14 +54,19 @@ class Prepared:
     extra: dict[str, bytes]
 
 
+def named_files(settings: Settings) -> list[str]:
+    """The files that settings name, beside those that are trained on."""
+    return [*several(settings.valid), *several(settings.unlabelled)]
+
+
 def fingerprint(paths: Sequence[str], settings: Settings) -> str:
     """What the run's data is, to the byte: compared when a run is resumed."""
-    return data_fingerprint([*paths, *several(settings.valid)])
+    return data_fingerprint([*paths, *named_files(settings)])
 
 
 def fingerprints(paths: Sequence[str], settings: Settings) -> list[str]:
     """That of each file, where they are several: which one has changed is to be said."""
-    files = [*paths, *several(settings.valid)]
+    files = [*paths, *named_files(settings)]
     return [data_fingerprint([file]) for file in files] if len(files) > 1 else []
 
 
@@ -81,38 +80,44 @@ def prepare(
 ) -> Prepared:
     """Do all of it; writes `splits/` and `data/` into `folder`. Raises `DataError` and its kin, with file and line."""
     data = _Source(paths, settings, say)
-    _check(data, say)
-    looked = profile(islice(data.examples(), 20_000), data.count)
     parent = _parent(from_run) if from_run else None
+    name = parent.task.about.task if parent else task_of(settings)[0]
+    name = name if data.columns.source else "lm"
+    _check(data, name, say)
+    looked = profile(islice(data.examples(), 20_000), data.count, name)
     if parent:
         settings = inherit(settings, parent)
+    borrowed = _borrowed(settings)
+    if borrowed:
+        settings = with_codec(settings, borrowed)
     device = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
     chosen = plan(looked, settings, device=device)
     settings, reasons = chosen.settings, dict(chosen.reasons)
     alignment = data.alignment()
-    shape_of(settings, 300, 300, joint=bool(settings.joint_vocab))  # what cannot be is said before all is read
+    kind = TASKS["generate" if name == "lm" else name]
+    kind.shape(settings, 50, 50, joint=bool(settings.joint_vocab))  # what cannot be is said before all is read
     if parent:
         settings, reasons = parent.calm(settings, reasons)
     train, valid = _split(data, settings)
-    _keep(folder, valid)
+    require_fitting(name, valid)
+    _keep(folder, valid, alone=not data.columns.source)
     if parent:
-        source_codec, target_codec = parent.task.source_codec, parent.task.target_codec
+        codecs = parent.task.codecs
+    elif borrowed:
+        codecs = borrowed, written(borrowed, settings)
     else:
-        source_codec, target_codec = _learn(train, settings)
-        if settings.direction == "right_to_left":
-            target_codec = Backwards(target_codec.vocabulary)
+        codecs = kind.learn(train, settings)
     settings = _settle(settings, reasons)
-    _say_plan(settings, reasons, source_codec, target_codec, say)
-    codecs = (source_codec, target_codec)
-    store, held_out = _write_stores(folder, train, valid, codecs, settings, key, say, alignment)
-    shape = parent.shape(settings) if parent else _shape(settings, source_codec, target_codec)
+    _say_plan(settings, reasons, *codecs, say)
+    store, held_out = write_stores(folder, train, valid, codecs, kind.limits(settings), settings, key, say, alignment)
     torch.manual_seed(seed_of(settings.seed, 0, 0, "init"))
-    model = parent.model(shape) if parent else build(shape)
-    about = About.of(settings, shape, looked.fit.metrics[0], _length_ratio(store))
-    seen = Seen.of(train(), (source_codec, target_codec))
+    model, shape = parent.begin(settings) if parent else kind.begin(settings, codecs, store)
+    fitting = "perplexity" if looked.alone else looked.fit.metrics[0]
+    about = About.of(settings, shape, fitting, length_ratio(store))
+    seen = Seen.of(train(), codecs)
     if settings.valid:
         _say_overlap(seen, valid, paths, several(settings.valid), say)
-    task = Generate(source_codec, target_codec, model, about)
+    task = kind(*codecs, model, about)
     return Prepared(task, store, held_out, settings, reasons, {SEEN_FILE: seen.to_bytes()})
 
 
@@ -120,7 +125,7 @@ def stored(
     paths: Sequence[str],
     settings: Settings,
     folder: Path,
-    codecs: tuple[TextCodec, TextCodec],
+    task: Task,
     data: str,
     held_out: Sequence[Example],
     say: Callable[[str], None],
@@ -130,7 +135,8 @@ def stored(
 
     Raises `FolderError` if the files would now be split into others than the `held_out` ones, `DataError` and its kin.
     """
-    key = _key(data, codecs, settings)
+    codecs, limits = task.codecs, task.limits(settings)
+    key = key_of(data, codecs, limits, settings)
     try:
         return open_store(store_folder(folder, "train"), key), open_store(store_folder(folder, "valid"), key)
     except FolderError as error:
@@ -140,14 +146,15 @@ def stored(
     if [(e.source, e.targets) for e in valid] != [(e.source, e.targets) for e in held_out]:
         todo = "--restart begins anew"
         raise FolderError(str(folder / "data"), "gone, and the data would be split in another way now", "", todo)
-    return _write_stores(folder, train, valid, codecs, settings, data, say, source.alignment())
+    return write_stores(folder, train, valid, codecs, limits, settings, data, say, source.alignment())
 
 
-def _check(data: _Source, say: Callable[[str], None]) -> None:
+def _check(data: _Source, task: str, say: Callable[[str], None]) -> None:
     """What `seq2x check` finds: warnings are said, an error (the result would be meaningless) ends here."""
     settings = data.settings
     report = check(
         data.paths,
+        task=task,
         format=settings.format,
         columns=settings.columns,
         max_source_length=settings.max_source_length,
@@ -176,8 +183,12 @@ def _say_overlap(
     """A warning if validation would praise memory: how many of the sources in the files `named` are trained on."""
     sources, pairs = seen.count(valid)
     if sources:
-        found = f"{sources:,} of {len(valid):,} sources of {', '.join(named)} occur in the data"
-        say(f"valid: warning: {found} ({pairs:,} with the same target): scores on them measure memory")
+        alone = not any(example.source for example in valid)
+        found = (
+            f"{sources:,} of {len(valid):,} {'texts' if alone else 'sources'} of {', '.join(named)} occur in the data"
+        )
+        same = "" if alone else f" ({pairs:,} with the same target)"
+        say(f"valid: warning: {found}{same}: scores on them measure memory")
         tests = " ".join(f"--test {name}" for name in named)
         say(f'valid: "seq2x check {" ".join(paths)} {tests}" shows the lines')
 
@@ -187,7 +198,11 @@ class _Source:
 
     def __init__(self, paths: Sequence[str], settings: Settings, say: Callable[[str], None]) -> None:
         self.paths, self.settings, self._say = paths, settings, say
-        self.columns: Columns = sniff(paths, settings.format, settings.columns, max_line_bytes=settings.max_line_bytes)
+        task = "tag" if tags(settings) else settings.task
+        self.columns = self._look(paths, task)
+        task = "lm" if not self.columns.source else "tag" if tags(settings) else "generate"
+        if problem := broken_rule(replace(settings, task=task)):
+            raise UsageError(str(paths[0]), problem)
         for reason in self.columns.reasons:
             say(f"data: {reason}")
         self._merged: list[Example] | None = None
@@ -197,9 +212,13 @@ class _Source:
             self.count = len(self._merged)
         else:
             self.count = sum(1 for _ in self._read(paths, self.columns, notes))
-        _tell(notes, "data", say)
+        tell(notes, "data", say)
         if not self.count:
-            raise DataError(str(paths[0]), "no examples", "pairs of a source and a target", notes.summary())
+            raise DataError(str(paths[0]), "no examples", self._expected, notes.summary())
+
+    @property
+    def _expected(self) -> str:
+        return "pairs of a source and a target" if self.columns.source else "texts, one a line"
 
     def examples(self) -> Iterator[Example]:
         """All of them, in order."""
@@ -220,13 +239,19 @@ class _Source:
 
     def other(self, paths: Sequence[str]) -> list[Example]:
         """The examples of other files of the same kind: of a validation file, or of its two sides."""
-        columns = sniff(paths, self.settings.format, self.settings.columns, max_line_bytes=self.settings.max_line_bytes)
+        columns = self._look(paths, "generate" if self.columns.source else "lm")
         notes = Notes()
         found = list(self._read(paths, columns, notes))
-        _tell(notes, "valid", self._say)
+        tell(notes, "valid", self._say)
         if not found:
-            raise DataError(paths[0], "no examples", "pairs of a source and a target", notes.summary())
+            raise DataError(paths[0], "no examples", self._expected, notes.summary())
         return merge(found) if self._merged is not None else found
+
+    def _look(self, paths: Sequence[str], task: str) -> Columns:
+        """What the columns of `paths` are taken for."""
+        settings = self.settings
+        limit = settings.max_line_bytes
+        return sniff(paths, settings.format, settings.columns, task=task, max_line_bytes=limit)
 
     def _read(self, paths: Sequence[str], columns: Columns, notes: Notes) -> Iterator[Example]:
         settings = self.settings
@@ -239,7 +264,8 @@ def _split(data: _Source, settings: Settings) -> tuple[Callable[[], Iterator[Exa
         train: Callable[[], Iterator[Example]] = data.examples
         valid = data.other(several(settings.valid))
     else:
-        held = hold_out((e.source for e in data.examples()), settings.valid_size, settings.seed, str(data.paths[0]))
+        grouped = (e.source or e.targets[0] for e in data.examples())  # what is read, or the text that stands alone
+        held = hold_out(grouped, settings.valid_size, settings.seed, str(data.paths[0]))
 
         def train() -> Iterator[Example]:
             return compress(data.examples(), ~held)
@@ -248,39 +274,20 @@ def _split(data: _Source, settings: Settings) -> tuple[Callable[[], Iterator[Exa
     return train, valid
 
 
-def _keep(folder: Path, valid: Sequence[Example]) -> None:
+def _keep(folder: Path, valid: Sequence[Example], alone: bool) -> None:
     """Write what is held out into `splits/`."""
     (folder / "splits").mkdir(exist_ok=True)
-    written = write_examples(folder / "splits" / "valid.tsv", valid)
+    written = write_examples(folder / "splits" / "valid.tsv", valid, alone)
     for path in set((folder / "splits").glob("valid.*")) - {written}:  # of a start that did not get as far as step 0
         path.unlink()
-
-
-def _learn(train: Callable[[], Iterator[Example]], settings: Settings) -> tuple[TextCodec, TextCodec]:
-    """Codecs learned on the training side only: what is held out must stay unknown."""
-
-    def learn(lines: Iterable[str], units: Any) -> TextCodec:
-        return TextCodec.learn(
-            islice(lines, _LEARN), units, settings.vocab_size, settings.normalise, settings.lower, settings.unknown
-        )
-
-    def sources() -> Iterator[str]:
-        return (e.source for e in train())
-
-    def targets() -> Iterator[str]:
-        return (target for e in train() for target in e.targets)
-
-    if settings.joint_vocab:
-        both = (text for e in train() for text in (e.source, *e.targets))
-        codec = learn(both, settings.source_units)
-        return codec, codec
-    return learn(sources(), settings.source_units), learn(targets(), settings.target_units)
 
 
 def _settle(settings: Settings, reasons: dict[str, str]) -> Settings:
     """What is decided only now: the precision of matrix work."""
     if settings.precision != "auto":
         return settings
+    if settings.model in COUNTED:
+        return replace(settings, precision="fp32")
     wide = (settings.width or 0) >= 192 and settings.model == "transformer"
     able = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     if settings.device == "cpu" or not torch.cuda.is_available():
@@ -312,106 +319,24 @@ def _say_plan(
 ) -> None:
     for name, reason in reasons.items():
         say(f"{name} = {getattr(settings, name)}  ({reason})")
+    if settings.task == "lm":
+        say(f"symbols: {target.size:,}")
+        if settings.label_smoothing and settings.model not in COUNTED:
+            say(f"label_smoothing = {settings.label_smoothing} costs perplexity: 0 is usual for a language model")
+        return
     say(f"symbols: {source.size:,} source, {target.size:,} target" + (" (one vocabulary)" if source is target else ""))
     if settings.sampled_softmax >= target.size:
         few = f"there are {target.size:,} target symbols, and all of them are learned from"
         say(f"warning: sampled_softmax = {settings.sampled_softmax:,} has no effect: {few}")
 
 
-def _write_stores(
-    folder: Path,
-    train: Callable[[], Iterator[Example]],
-    valid: Sequence[Example],
-    codecs: tuple[TextCodec, TextCodec],
-    settings: Settings,
-    data: str,
-    say: Callable[[str], None],
-    alignment: str,
-) -> tuple[Store, Store]:
-    """Tokenise, unless just this was tokenised before: the (training, validation) pairs. `alignment`: see
-    `write_store`; validation needs none.
-    """
-    limits = (settings.max_source_length, settings.max_target_length)
-    key = _key(data, codecs, settings)
-    copies, only = None if settings.copy == "none" else Copies(*codecs), settings.copy == "pointer"
-    stores: dict[str, Store] = {}
-
-    def held_out() -> Iterator[Example]:
-        return iter(valid)
-
-    for part, examples in (("valid", held_out), ("train", train)):
-        notes, place = Notes(), store_folder(folder, part)
-        unknowns = [Unknowns(codec) for codec in codecs]
-        watched = _watched(examples(), *unknowns)
-        try:
-            store = open_store(place, key)
-            deque(watched, 0)  # of what was prepared before it is to be known, too
-            store.note_set_aside(notes, part, limits[0])
-        except FolderError:
-            given = alignment if part == "train" else ""
-            store = write_store(
-                place,
-                watched,
-                *codecs,
-                *limits,
-                key=key,
-                notes=notes,
-                name=part,
-                alignment=given,
-                copies=copies,
-                only_copies=only,
-            )
-        lines = [
-            line
-            for side, one in zip(("source", "target"), unknowns, strict=True)
-            for line in one.lines(side, always=True)
-        ]
-        _tell(notes, part, say, len(store) + store.set_aside)
-        for line in lines:
-            say(f"{part}: {line}")
-        tokens = int(np.sum(store.target_lengths, dtype=np.int64))
-        say(f"{part}: {len(store):,} pairs, {tokens:,} target tokens" + share_copied(store))
-        stores[part] = store
-    require_copies(stores["train"])
-    return stores["train"], stores["valid"]
-
-
-def _tell(notes: Notes, part: str, say: Callable[[str], None], pairs: int | None = None) -> None:
-    """What was noticed on the way; as a warning, how many pairs (of `pairs`) are not used, and why."""
-    for line in notes.lines(without=LOST):
-        say(f"{part}: {line}")
-    if lost := notes.lost(pairs):
-        say(f"{part}: warning: {lost}")
-
-
-def _watched(examples: Iterable[Example], source: Unknowns, target: Unknowns) -> Iterator[Example]:
-    """`examples`, what their codecs did not learn counted on the way."""
-    for example in examples:
-        source.add(example.source)
-        for text in example.targets:
-            target.add(text)
-        yield example
-
-
-def _key(data: str, codecs: tuple[TextCodec, TextCodec], settings: Settings) -> str:
-    """What prepared pairs depend on: the files by their fingerprint, the codecs, and how all is read and split."""
-    limits = (settings.max_source_length, settings.max_target_length)
-    told = [settings.format, settings.columns, settings.references, settings.on_bad_utf8, settings.max_line_bytes]
-    more = ["aligned"] if settings.alignment_loss else []
-    more += [] if settings.copy == "none" else [settings.copy]
-    more += [settings.direction] if settings.direction != "left_to_right" else []
-    return store_key(data, *codecs, *limits, *told, settings.seed, settings.valid_size, *more)
-
-
-def _length_ratio(store: Store) -> float:
-    """Target symbols per source symbol that 999 of 1,000 training pairs keep to; at least 2."""
-    ratios = np.asarray(store.target_lengths, np.float64) / np.maximum(store.source_lengths, 1)
-    return float(max(2.0, np.ceil(10.0 * np.quantile(ratios, 0.999)) / 10.0))
-
-
-def _shape(settings: Settings, source: TextCodec, target: TextCodec) -> ModelShape:
-    return shape_of(settings, source.size, target.size, joint=source.vocabulary is target.vocabulary)
+def _borrowed(settings: Settings) -> TextCodec | None:
+    """The target codec of the run that `vocab_from` names."""
+    if not settings.vocab_from:
+        return None
+    saved = load(model_folder(settings.vocab_from))
+    return TextCodec.from_bytes(saved.read(TARGET_FILE), saved.where(TARGET_FILE))
 
 
 def _parent(run: Path) -> Parent:
-    return Parent(Generate.from_saved(load(model_folder(run))), run)
+    return Parent(restore(load(model_folder(run))), run)

@@ -10,13 +10,13 @@ from typing import Any
 
 from seq2x.errors import FolderError, UsageError
 from seq2x.run import Saved, commit, is_run, load
-from seq2x.settings import Settings, differences, dump_toml, resolve, several
+from seq2x.settings import Settings, differences, dump_toml, resolve
 from seq2x.storage import DISK, replace_file
 from seq2x.tasks.about import MODEL_FILE, TASK_FILE, About
 from seq2x.training.final import TEST_FILE
 from seq2x.training.log import Log
 from seq2x.training.loop import rate_of
-from seq2x.training.prepare import fingerprint, fingerprints
+from seq2x.training.prepare import fingerprint, fingerprints, named_files
 from seq2x.training.request import Request, plain_settings
 
 __all__ = ["Resumed", "adopt", "parent_of", "resumed"]
@@ -102,7 +102,7 @@ def _shown(value: object) -> object:
 
 def _which(before: object, request: Request) -> str:
     """Which of the files `before` are the fingerprints of has changed, as far as that is known."""
-    files = [*request.paths, *several(request.asked.valid)]
+    files = [*request.paths, *named_files(request.asked)]
     if len(files) == 1:
         return f" ({files[0]} has changed)"
     if not isinstance(before, list) or len(before) != len(files):

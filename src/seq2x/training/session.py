@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +19,18 @@ from seq2x.data.store import Store, data_fingerprint, open_store
 from seq2x.errors import FolderError, UsageError
 from seq2x.evaluate.casing import about_case
 from seq2x.run import Saved, commit, is_run, sweep
-from seq2x.settings import Settings
-from seq2x.tasks import Generate
+from seq2x.settings import COUNTED, Settings
+from seq2x.tasks import Task, restore
 from seq2x.tasks.device import pick_device
-from seq2x.tasks.learning import objective
 from seq2x.tasks.seen import SEEN_FILE
 from seq2x.tasks.weights import pack
 from seq2x.training.average import Averages
+from seq2x.training.counted import Course, count, require_alone
 from seq2x.training.distributed import World
 from seq2x.training.feed import StoreFeed, store_folder
 from seq2x.training.final import TEST_FILE
 from seq2x.training.log import Log, cut_back
-from seq2x.training.loop import Training
+from seq2x.training.loop import Training, run
 from seq2x.training.micro import Micro
 from seq2x.training.optim import adamw
 from seq2x.training.prepare import stored
@@ -47,7 +49,8 @@ from seq2x.training.state import (
 from seq2x.training.validate import Validation, Validator
 from seq2x.types import Example
 
-__all__ = ["Session", "about_of", "held_out_sum", "micro_of", "open_session", "show"]
+__all__ = ["Session", "about_of", "held_out_examples", "held_out_sum", "micro_of", "open_session", "show"]
+
 
 STATE_FILE = "training.safetensors"
 _AGAIN = "--restart prepares the run again"
@@ -82,13 +85,13 @@ def about_of(
     }
 
 
-def micro_of(store: Store, task: Generate, settings: Settings, world: World, log: Log) -> Micro:
+def micro_of(store: Store, task: Task, settings: Settings, world: World, log: Log) -> Micro:
     """Batches, objective and model of a prepared run. The model is put into training mode."""
     task.model.requires_grad_(True).train()
     return Micro(
         model=task.model,
-        objective=objective(settings, task.target_codec, store, log.say),
-        feed=StoreFeed(store, settings, (task.source_codec, task.target_codec), task.device),
+        objective=task.objective(settings, store, log.say),
+        feed=StoreFeed(store, settings, task.codecs, task.device, task.arrange, task.ENDS),
         precision="bf16" if settings.precision == "bf16" else "fp32",
         world=world,
         seed=settings.seed,
@@ -97,36 +100,41 @@ def micro_of(store: Store, task: Generate, settings: Settings, world: World, log
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What a run of any kind goes on from."""
+
+    task: Task
+    progress: Progress
+    train: Store
+    valid: Store
+    examples: list[Example]
+
+
 def open_session(
     request: Request, saved: Saved, settings: Settings, asked: Settings, world: World, log: Log, signals: Signals
 ) -> Session:
     """Everything as it stood when `saved` was committed, to the bit, or a warning that says why not (with
     `strict_repro` a `UsageError`). When it returns, all ranks have read what they need.
     """
-    folder, name = request.folder, settings.device
-    if name == "auto" and torch.cuda.is_available():
-        name = f"cuda:{world.local % torch.cuda.device_count()}"
-    device = pick_device(name)
-    progress = Progress.from_json(saved.about.get("progress"), str(saved.path))
-    if world.leader:
-        _compare(saved, progress, conditions(world.size, settings, device), request.strict_repro, log)
-        _tidy(folder, saved, progress, log)
-    task = Generate.from_saved(saved, device)
-    task.about = task.about.with_search(settings)
-    examples = _valid_examples(folder, str(saved.about.get("held_out", "")))
-    train, valid = _stores(request, saved, settings, task, examples, world, log)
-    micro = micro_of(train, task, settings, world, log)
+    if settings.model in COUNTED:
+        require_alone(world, settings)
+    opened = _open(request, saved, settings, world, log)
+    task, progress = opened.task, opened.progress
+    files = {name: saved.read(name) for name in (SEEN_FILE,) if name in saved.contents}
+    validator = Validator(task, settings, opened.examples, opened.valid, lambda: signals.caught)
+    session = Session(request.folder, task, asked, saved.about, files, validator)
+    if settings.model in COUNTED:
+        course = Course(settings, progress, log, session.judge, session.keep, _seconds(saved.about))
+        session.course, session.work = course, lambda: count(course, task, opened.train)
+        return session
+    micro = micro_of(opened.train, task, settings, world, log)
     optimizer = adamw(task.model, settings.adam_beta1, settings.adam_beta2, settings.weight_decay)
-    averages, tally = Averages(task.model, settings.ema, settings.average_last), Tally(device)
+    averages, tally = Averages(task.model, settings.ema, settings.average_last), Tally(task.device)
     if progress.step:
         arrays = saved.tensors(STATE_FILE)
         restore_tensors(arrays, saved.where(STATE_FILE), task.model, optimizer, averages, tally)
-    files = {name: saved.read(name) for name in (SEEN_FILE,) if name in saved.contents}
-    for line in about_case(task.target_codec, (e.targets for e in examples)) if not progress.step else ():
-        log.say(f"valid: {line}")
-    validator = Validator(task, settings, examples, valid, lambda: signals.caught)
-    session = Session(folder, task, asked, saved.about, files, validator)
-    session.training = Training(
+    training = Training(
         settings=settings,
         micro=micro,
         optimizer=optimizer,
@@ -139,23 +147,43 @@ def open_session(
         save=session.save,
         elapsed=_seconds(saved.about),
     )
+    session.course, session.work = training, lambda: run(training)
     return session
+
+
+def _open(request: Request, saved: Saved, settings: Settings, world: World, log: Log) -> _Opened:
+    """The task of `saved` on its device, its pairs and what was held out; what differs from before is said."""
+    folder, name = request.folder, settings.device
+    if name == "auto" and torch.cuda.is_available():
+        name = f"cuda:{world.local % torch.cuda.device_count()}"
+    device = pick_device("cpu" if settings.model in COUNTED else name)
+    progress = Progress.from_json(saved.about.get("progress"), str(saved.path))
+    if world.leader:
+        _compare(saved, progress, conditions(world.size, settings, device), request.strict_repro, log)
+        _tidy(folder, saved, progress, log)
+    task = restore(saved, device)
+    task.about = task.about.with_search(settings)
+    examples = held_out_examples(folder, str(saved.about.get("held_out", "")))
+    train, valid = _stores(request, saved, settings, task, examples, world, log)
+    for line in about_case(task.target_codec, (e.targets for e in examples)) if not progress.step else ():
+        log.say(f"valid: {line}")
+    return _Opened(task, progress, train, valid, examples)
 
 
 def _stores(
     request: Request,
     saved: Saved,
     settings: Settings,
-    task: Generate,
+    task: Task,
     held_out: Sequence[Example],
     world: World,
     log: Log,
 ) -> tuple[Store, Store]:
     """The prepared pairs (training, validation), which rank 0 writes again where they are damaged or gone."""
-    folder, codecs = request.folder, (task.source_codec, task.target_codec)
+    folder = request.folder
     if world.leader:
         data = str(saved.about["data"])
-        found = stored(request.paths, settings, folder, codecs, data, held_out, log.say)
+        found = stored(request.paths, settings, folder, task, data, held_out, log.say)
     world.wait()
     if world.leader:
         return found
@@ -171,14 +199,17 @@ def show(folder: Path, log: Log) -> None:
 
 
 class Session:
-    """The loop's way to the folder: `validate` keeps `best/`, `save` keeps `last/`."""
+    """The loop's way to the folder: `validate` keeps `best/`, `save` keeps `last/`; `judge` and `keep` do so of a model
+    that is counted. `work` does all that is left to do, and says why it ended.
+    """
 
-    training: Training
+    course: Course | Training
+    work: Callable[[], str]
 
     def __init__(
         self,
         folder: Path,
-        task: Generate,
+        task: Task,
         asked: Settings,
         about: Mapping[str, Any],
         files: Mapping[str, bytes],
@@ -196,6 +227,39 @@ class Session:
         """Commit `last/`. Raises `DivergedError` (and keeps the former save) if a tensor is not finite."""
         tensors = state_tensors(t.micro.model, t.optimizer, t.averages, t.tally)
         check_finite(tensors | dict(t.micro.model.named_parameters()), t.progress.step)
+        self._commit_last(t, t.micro.world.size, {STATE_FILE: pack(tensors)})
+
+    def keep(self, t: Course) -> None:
+        """Commit `last/`: the model is all its state."""
+        self._commit_last(t, 1, {})
+
+    def validate(self, t: Training) -> None:
+        """Validate the averaged weights; the best so far become `best/`."""
+        begun = time.monotonic()
+        with t.averages.applied():
+            found, better = self._found(t)
+        self._tell(t, found, better, time.monotonic() - begun)
+
+    def judge(self, t: Course) -> None:
+        """Validate; the best so far becomes `best/`."""
+        begun = time.monotonic()
+        found, better = self._found(t)
+        self._tell(t, found, better, time.monotonic() - begun)
+
+    def _found(self, t: Course | Training) -> tuple[Validation, bool]:
+        """(what the validation found, whether that is the best so far, and then in `best/`)."""
+        p = t.progress
+        found = self._validator(p.history, p.step, p.loss)
+        better = found.beats(p.best, p.best_loss)
+        if better:
+            self._commit_best(t, found)
+            p.best, p.best_loss, p.best_step, p.stale = found.value, found.loss, p.step, 0
+        else:
+            p.stale += 1
+        p.history.append([p.step, p.loss, found.loss, found.value])
+        return found, better
+
+    def _commit_last(self, t: Course | Training, ranks: int, state: Mapping[str, bytes]) -> None:
         t.progress.lines = t.log.lines
         about = about_of(
             self._asked,
@@ -204,32 +268,16 @@ class Session:
             t.progress,
             t.seconds(),
             str(self._about["parent"]),
-            t.micro.world.size,
+            ranks,
             self.device,
             str(self._about.get("held_out", "")),
             tuple(map(str, self._about.get("files") or ())),
         )
-        files = self._task.to_files() | self._files | {STATE_FILE: pack(tensors)}
+        files = self._task.to_files() | self._files | dict(state)
         commit(self._folder / "last", t.progress.step, files, about, keep_generations=2, kind="training")
         show(self._folder, t.log)
 
-    def validate(self, t: Training) -> None:
-        """Validate the averaged weights; the best so far become `best/`."""
-        p = t.progress
-        begun = time.monotonic()
-        with t.averages.applied():
-            found = self._validator(p.history, p.step, p.loss)
-            better = found.beats(p.best, p.best_loss)
-            if better:
-                self._commit_best(t, found)
-        if better:
-            p.best, p.best_loss, p.best_step, p.stale = found.value, found.loss, p.step, 0
-        else:
-            p.stale += 1
-        p.history.append([p.step, p.loss, found.loss, found.value])
-        self._tell(t, found, better, time.monotonic() - begun)
-
-    def _commit_best(self, t: Training, found: Validation) -> None:
+    def _commit_best(self, t: Course | Training, found: Validation) -> None:
         about = {
             "metric": found.metric,
             "value": found.value,
@@ -241,7 +289,7 @@ class Session:
         (self._folder / TEST_FILE).unlink(missing_ok=True)  # it was of the former best
         commit(self._folder / "best", t.progress.step, self._task.to_files() | self._files, about)
 
-    def _tell(self, t: Training, found: Validation, better: bool, seconds: float) -> None:
+    def _tell(self, t: Course | Training, found: Validation, better: bool, seconds: float) -> None:
         """The line for machines, and for people five examples and the judgement."""
         examples = self._validator.shown
         lines = [
@@ -261,9 +309,10 @@ class Session:
         clock = {"seconds": round(t.seconds(), 3), "validation_seconds": round(seconds, 3)}
         t.log.record("valid", t.progress.step, values, clock)
         mark = "the best so far" if better else f"best {t.progress.best:.2f} at step {t.progress.best_step:,}"
-        t.log.say(
-            f"step {t.progress.step:,}: {found.metric} {found.value:.2f} ({mark}), held-out loss {found.loss:.3f}"
-        )
+        loss = f"held-out loss {found.loss:.3f}"
+        if found.alone:
+            loss = f"perplexity {math.exp(min(found.loss, 700.0)):,.1f} per symbol"
+        t.log.say(f"step {t.progress.step:,}: {found.metric} {found.value:.2f} ({mark}), {loss}")
         for line in lines:
             t.log.say(
                 f"    {_short(line['source'])} -> {_short(line['output'])}   (right: {_short(line['reference'])})"
@@ -311,13 +360,14 @@ def _held_out_file(folder: Path) -> Path:
     return found[0]
 
 
-def _valid_examples(folder: Path, expected: str = "") -> list[Example]:
+def held_out_examples(folder: Path, expected: str = "") -> list[Example]:
     """What was held out, raw, if its checksum is the `expected` one (none is known of the first runs)."""
     path = _held_out_file(folder)
     if expected and held_out_sum(folder) != expected:
         raise FolderError(str(path), "damaged or changed (its sha256 differs)", "what was held out", _AGAIN)
     tsv = Columns("tsv", (1,), (2,), width=2)  # as it was written: a first line like "source TAB target" is no header
-    columns = tsv if path.suffix == ".tsv" else Columns("jsonl", ("source",), ("target",))
+    lines = Columns("lines", (), (1,), width=1)
+    columns = {".tsv": tsv, ".txt": lines}.get(path.suffix, Columns("jsonl", ("source",), ("target",)))
     return list(read([path], columns, max_line_bytes=sys.maxsize))
 
 

@@ -14,19 +14,19 @@ from typing import Any
 import torch
 
 from seq2x.allocator import keep_memory
-from seq2x.data import sniff
+from seq2x.data import read_inputs, sniff
 from seq2x.errors import StorageError, UsageError
+from seq2x.models import Ngram
 from seq2x.plan import estimate_seconds
 from seq2x.predict import model_folder
 from seq2x.run import Lock, commit, is_run, load
-from seq2x.settings import Settings, dump_toml, is_clean, several, without_effect
+from seq2x.settings import COUNTED, Settings, dump_toml, is_clean, several, tags, without_effect
 from seq2x.storage import DISK, replace_file
 from seq2x.tasks.device import pick_device, repeatable
 from seq2x.training.distributed import World, joined
 from seq2x.training.final import TEST_FILE, final, require_readable
 from seq2x.training.log import Log, duration
-from seq2x.training.loop import run
-from seq2x.training.prepare import Prepared, fingerprint, fingerprints, prepare
+from seq2x.training.prepare import Prepared, fingerprint, fingerprints, named_files, prepare
 from seq2x.training.probe import probe
 from seq2x.training.request import Paths, Request, plain_settings, request
 from seq2x.training.resume import adopt, parent_of, resumed
@@ -163,18 +163,17 @@ def _work(request: Request, world: World) -> RunInfo:
         session = open_session(request, saved, settings, found.asked, world, log, signals)
         if world.leader:
             adopt(folder, saved, found, log)
-        begun, progress = time.monotonic(), session.training.progress
+        begun, progress = time.monotonic(), session.course.progress
         before = progress.step
         try:
             with repeatable(session.device):
-                reason = run(session.training)
+                reason = session.work()
         finally:
             log.close()
         _say_end(request, progress, settings, reason, progress.step == before, log)
         signals.caught = world.largest(signals.caught)
         if signals.caught:  # during the last save: there is nothing left to stop but what comes after
             raise signals.stopped(f"stopped by signal {signals.caught}; the training is done and saved")
-        seconds = time.monotonic() - begun
         test = _test(request, settings, log) if world.leader else {}
         return RunInfo(
             folder=folder,
@@ -183,7 +182,7 @@ def _work(request: Request, world: World) -> RunInfo:
             step=progress.best_step,
             steps=progress.step,
             reason=reason,
-            seconds=seconds,
+            seconds=time.monotonic() - begun,
             test=test,
             warnings=log.warnings,
         )
@@ -212,22 +211,34 @@ def _look(request: Request) -> None:
             "train one by likelihood and give --from RUN; or a likelihood_weight above 0",
         )
     if request.test:
-        require_readable(request.test, asked)
+        require_readable(request.test, asked, _task(request))
     with contextlib.suppress(OSError, ValueError):  # a path that cannot be is refused when the folder is made
         if is_run(folder / "last") and not request.restart:
             return
-    valid = several(asked.valid)
-    for paths in (request.paths, valid) if valid else (request.paths,):
-        sniff(paths, asked.format, asked.columns, max_line_bytes=asked.max_line_bytes)
-    parent = [model_folder(request.from_run)] if request.from_run else []
+    task, valid = _task(request), several(asked.valid)
+    if valid:
+        sniff(valid, asked.format, asked.columns, task=task, max_line_bytes=asked.max_line_bytes)
+    for name in several(asked.unlabelled):
+        for _ in read_inputs(name, max_line_bytes=asked.max_line_bytes, on_bad_utf8=asked.on_bad_utf8):
+            pass
+    parent = [model_folder(run) for run in (request.from_run, asked.vocab_from) if run]
     for one in parent:
         load(one)
     if request.restart:
         doomed = [path.resolve() for path in _own(folder)]
-        needed: list[str | Path] = [*request.paths, *valid, *request.test, *parent]
+        needed: list[str | Path] = [*request.paths, *named_files(asked), *request.test, *parent]
         for path in needed:
             if any(Path(path).resolve().is_relative_to(one) for one in doomed):
                 raise UsageError("restart", f"it would remove {path}, which it needs", "", "choose another --out")
+
+
+def _task(request: Request) -> str:
+    """What the data is for; all other files of the run are to be of that kind. Raises `DataError`."""
+    asked = request.asked
+    limit = asked.max_line_bytes
+    told = "tag" if tags(asked) else asked.task
+    found = sniff(request.paths, asked.format, asked.columns, task=told, max_line_bytes=limit)
+    return "generate" if found.source else "lm"
 
 
 def _make_folder(folder: Path) -> None:
@@ -297,17 +308,32 @@ def _begin(request: Request, world: World, log: Log) -> None:
     settings = prepared.settings
     for idle in _without_effect(asked, settings):
         log.say(f"warning: {idle}")
-    rate = _try_out(request, prepared, world, log)
-    weights = sum(weight.numel() for weight in prepared.task.model.parameters())
-    tokens = (int(store.target_lengths.sum(dtype="i8")) for store in (prepared.store, prepared.held_out))
-    seconds, why = estimate_seconds(settings, weights, rate, epoch=next(tokens), held_out=next(tokens))
-    log.say(f"model: {weights:,} weights; training takes {duration(seconds)} at most ({why})")
+    if settings.model in COUNTED:
+        log.say(f"model: {_counted(prepared)}")
+    else:
+        _say_size(request, prepared, world, log)
     replace_file(DISK, folder / "settings.toml", _recipe(request, prepared).encode())
     device = prepared.task.device
     told = (held_out_sum(folder), fingerprints(request.paths, asked))
     about = about_of(asked, settings, data, Progress(), 0.0, parent_of(request), world.size, device, *told)
     files = prepared.task.to_files() | prepared.extra
     commit(folder / "last", 0, files, about, keep_generations=2, kind="training")
+
+
+def _counted(prepared: Prepared) -> str:
+    """What is said of a model that is counted."""
+    if isinstance(model := prepared.task.model, Ngram):
+        return f"{sum(model.shape.grams):,} n-grams of 2 to {model.shape.order} symbols"
+    return f"counted in {prepared.task.passes(prepared.settings):,} passes over the data"
+
+
+def _say_size(request: Request, prepared: Prepared, world: World, log: Log) -> None:
+    """How many weights there are, and how long their training may take, tried out."""
+    rate = _try_out(request, prepared, world, log)
+    weights = sum(weight.numel() for weight in prepared.task.model.parameters())
+    tokens = (int(store.target_lengths.sum(dtype="i8")) for store in (prepared.store, prepared.held_out))
+    seconds, why = estimate_seconds(prepared.settings, weights, rate, epoch=next(tokens), held_out=next(tokens))
+    log.say(f"model: {weights:,} weights; training takes {duration(seconds)} at most ({why})")
 
 
 def _recipe(request: Request, prepared: Prepared) -> str:
@@ -343,7 +369,8 @@ def _say_end(request: Request, progress: Progress, settings: Settings, reason: s
     """Why it is over; `idle`: it was before it began, so also how to go on."""
     done = progress.step >= (settings.max_steps or 0)
     more = "a larger --max-steps" if done else "--early-stopping 0 --allow-change early_stopping"
-    log.say(f"already finished: {reason} ({more} goes on)" if idle else f"finished: {reason}")
+    on = "" if settings.model in COUNTED else f" ({more} goes on)"
+    log.say(f"already finished: {reason}{on}" if idle else f"finished: {reason}")
     if progress.best is not None:
         best = f"{settings.valid_metric} {progress.best:.2f} at step {progress.best_step:,}"
         log.say(f"best: {best} -> {request.folder / 'best'}")

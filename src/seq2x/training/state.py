@@ -198,7 +198,12 @@ def conditions(ranks: int, settings: Settings, device: torch.device) -> dict[str
 
 def _decoding(settings: Settings, device: torch.device) -> str:
     """The engine that `seq2x.engine` chooses for a model of these settings."""
-    if settings.model != "transformer" or device.type != "cpu" or settings.backend == "torch":
+    if (
+        settings.task not in ("auto", "generate")
+        or settings.model != "transformer"
+        or device.type != "cpu"
+        or settings.backend == "torch"
+    ):
         return "torch"
     found = library.find()
     return "torch" if found.functions is None else f"native {found.isa}"

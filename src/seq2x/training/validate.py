@@ -10,7 +10,7 @@ import torch
 from seq2x.data.store import Store
 from seq2x.evaluate import judge as measure
 from seq2x.settings import Settings
-from seq2x.tasks import Generate
+from seq2x.tasks import Task
 from seq2x.training.feed import StoreFeed
 from seq2x.training.judge import judge
 from seq2x.training.loop import Interrupted
@@ -24,7 +24,8 @@ EXAMPLES = 5  # shown at each validation, always the same
 @dataclass(frozen=True, slots=True)
 class Validation:
     """What one validation found. `loss` is per target token, without smoothing or dropout; `judged` outputs were
-    looked at for the `judgement` (fewer than `seq2x.training.judge.FEW` say nothing of shares).
+    looked at for the `judgement` (fewer than `seq2x.training.judge.FEW` say nothing of shares). `alone`: of texts
+    without a source.
     """
 
     metric: str
@@ -34,6 +35,7 @@ class Validation:
     outputs: tuple[str, ...]
     judgement: str
     judged: int
+    alone: bool = False
 
     def beats(self, best: float | None, best_loss: float) -> bool:
         """Whether this is better than `best` (always, if there is none); of equal values the lower loss wins.
@@ -52,7 +54,7 @@ class Validator:
     """
 
     def __init__(
-        self, task: Generate, settings: Settings, examples: Sequence[Example], store: Store, stop: Callable[[], int]
+        self, task: Task, settings: Settings, examples: Sequence[Example], store: Store, stop: Callable[[], int]
     ) -> None:
         self._task, self._examples, self._stop = task, examples, stop
         self._metric = settings.valid_metric
@@ -63,7 +65,10 @@ class Validator:
         plain = replace(settings, subword_dropout=0.0, batch_tokens=4096)
         self._rows = _spread(examples)
         self.shown = [examples[row] for row in self._rows]
-        self._feed = StoreFeed(store, plain, (task.source_codec, task.target_codec), task.device)
+        if not task.about.shape.source:  # a language model is shown how a text begins, if that is where it begins
+            begins = _beginning if task.about.direction == "left_to_right" else lambda text: ""
+            self.shown = [replace(example, source=begins(example.targets[0])) for example in self.shown]
+        self._feed = StoreFeed(store, plain, task.codecs, task.device, task.arrange, task.ENDS)
 
     def __call__(self, history: Sequence[Sequence[float]], step: int, train_loss: float) -> Validation:
         """Validate the weights of `step`. Raises `Interrupted` between two batches if a signal came."""
@@ -84,7 +89,8 @@ class Validator:
             [*history, [step, train_loss, loss, value]] if self._likelihood else (),
         )
         shown = outputs if self._metric == "loss" else [outputs[row] for row in self._rows]
-        return Validation(name, value, better, loss, tuple(shown), line, len(judged))
+        alone = not self._task.about.shape.source
+        return Validation(name, value, better, loss, tuple(shown), line, len(judged), alone)
 
     def _decode(self, sources: Sequence[str]) -> list[str]:
         """In portions, so that a signal is noticed soon; sorted by length, so that little is padding."""
@@ -112,7 +118,7 @@ class Validator:
                 for rows in self._feed.epoch(0):
                     if self._stop():
                         raise Interrupted
-                    total -= model.log_prob(self._feed.batch(rows, 0)).total.double().sum()
+                    total -= self._task.log_prob(self._feed.batch(rows, 0)).total.double().sum()
                     count += self._feed.tokens(rows)
         finally:
             model.train(mode)
@@ -121,7 +127,13 @@ class Validator:
 
 def _spread(examples: Sequence[Example]) -> list[int]:
     """Rows of a few different sources, spread over all."""
-    first = {e.source: row for row, e in reversed(list(enumerate(examples)))}
+    first = {e.source or e.targets[0]: row for row, e in reversed(list(enumerate(examples)))}
     rows = sorted(first.values())
     every = max(len(rows) // EXAMPLES, 1)
     return rows[::every][:EXAMPLES]
+
+
+def _beginning(text: str) -> str:
+    """The first third of a text, of whole words where there are blanks."""
+    head = text[: max(len(text) // 3, 1)]
+    return head.rpartition(" ")[0] or head
