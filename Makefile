@@ -34,19 +34,19 @@ lint: setup
 wheel: setup
 	$(BIN)/python tests/wheel.py
 
-# Two workers share the machine, one thread each; what forks, kills or measures memory runs by itself.
+# Two workers share the machine, one thread each; what kills or measures time (tests/alone) runs by itself, afterwards.
 test: setup
 	$(MAKE) --output-sync=target -j2 lint wheel
 	rm -f .coverage .coverage.*
-	OMP_NUM_THREADS=1 COVERAGE_FILE=.coverage.many $(BIN)/python -m pytest -q -m "not slow and not alone" -n 2 --dist loadfile --cov --cov-report=
-	OMP_NUM_THREADS=1 COVERAGE_FILE=.coverage.alone $(BIN)/python -m pytest -q -m "alone and not slow" --cov --cov-report=
-	$(BIN)/coverage combine -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile --cov --cov-report= --ignore=tests/alone
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" tests/alone
 	$(BIN)/coverage report --skip-covered --fail-under=90
 	$(BIN)/coverage report --include="src/seq2x/run.py,src/seq2x/search/*" --fail-under=100
 
 test-all: test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "slow" -n 2 --dist worksteal
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "hypothesis and not slow" -n 2 --hypothesis-profile=thorough
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "slow" -n 2 --dist worksteal --ignore=tests/alone
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "slow" tests/alone
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "hypothesis and not slow" -n 2 --hypothesis-profile=thorough --ignore=tests/alone
 
 check: lint
 

@@ -52,13 +52,20 @@ class Test:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a recipe is judged by; the settings stand in NAME.toml. `adapter` makes its data, and that of its tests;
+    """What a recipe is judged by; the settings stand in NAME.toml.
+
+    `base`: the recipe that this one is to be compared with, because it is the same but for one idea. `adapter` makes
+    its data, and that of its tests. `searched`: nothing is trained; the run of that recipe, in the folder beside, is
+    evaluated with the settings of this one. `beside`: options that name another run -> the recipe of that run.
     `vocab_from`: the recipe of the run beside it whose vocabulary is taken.
     """
 
     published: str
     tests: Sequence[Test]
     adapter: str = ""
+    base: str = ""
+    searched: str = ""
+    beside: Mapping[str, str] = field(default_factory=dict)
     vocab_from: str = ""
     conll: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     """TSV files to make first, in the folder `${SEQ2X_TAGGED}`: name -> (a CoNLL file, which column is the label)."""
@@ -96,40 +103,42 @@ _NER_TESTS = [Test("dev", "ner/resume_zh/dev.conll", ["accuracy", "exact_match"]
 
 RECIPES = {
     "geoquery": Recipe(_COPYING, _SQL, "geoquery_sql"),
-    "geoquery-copy": Recipe(_COPYING, _SQL, "geoquery_sql"),
+    "geoquery-copy": Recipe(_COPYING, _SQL, "geoquery_sql", base="geoquery"),
     "atis": Recipe(_LONG_COPYING, _SQL, "atis_sql"),
-    "atis-copy": Recipe(_LONG_COPYING, _SQL, "atis_sql"),
+    "atis-copy": Recipe(_LONG_COPYING, _SQL, "atis_sql", base="atis"),
     "cmrc2018": Recipe("-", _ANSWERS, "cmrc2018"),
-    "cmrc2018-pointer": Recipe("-", _ANSWERS, "cmrc2018"),
+    "cmrc2018-pointer": Recipe("-", _ANSWERS, "cmrc2018", base="cmrc2018"),
     "scitldr": Recipe("-", _SENTENCES, "scitldr"),
-    "scitldr-pointer": Recipe("-", _SENTENCES, "scitldr"),
+    "scitldr-pointer": Recipe("-", _SENTENCES, "scitldr", base="scitldr"),
     "pos-hmm": Recipe("-", _POS_TESTS, conll=_POS),
-    "pos-hmm-trigram": Recipe("-", _POS_TESTS, conll=_POS),
-    "pos-lstm": Recipe("-", _POS_TESTS, conll=_POS),
-    "pos-lstm-crf": Recipe("-", _POS_TESTS, conll=_POS),
+    "pos-hmm-trigram": Recipe("-", _POS_TESTS, conll=_POS, base="pos-hmm"),
+    "pos-lstm": Recipe("-", _POS_TESTS, conll=_POS, base="pos-hmm"),
+    "pos-lstm-crf": Recipe("-", _POS_TESTS, conll=_POS, base="pos-lstm"),
     "ner-hmm": Recipe("-", _NER_TESTS, conll=_NER),
-    "ner-lstm": Recipe("-", _NER_TESTS, conll=_NER),
-    "ner-lstm-crf": Recipe("-", _NER_TESTS, conll=_NER),
-    "cmudict-small": Recipe("-", _SMALL),
-    "cmudict-small-lm": Recipe("-", [replace(_SMALL[0], helps="cmudict-small")], vocab_from="cmudict-small"),
+    "ner-lstm": Recipe("-", _NER_TESTS, conll=_NER, base="ner-hmm"),
+    "ner-lstm-crf": Recipe("-", _NER_TESTS, conll=_NER, base="ner-lstm"),
     "ptb-ngram": Recipe("about 141, test (Mikolov et al. 2011)", _PTB),
-    "ptb-lstm-small": Recipe("RNN 124.7, medium LSTM 82.7, test (Zaremba et al. 2014)", _PTB),
-    "ptb-transformer-small": Recipe("-", _PTB),
-    "ptb-lstm-medium": Recipe("82.7, test; 86.2, valid (Zaremba et al. 2014)", _PTB),
-    "cmudict-small-location": Recipe("-", _SMALL),
-    "cmudict-small-coverage": Recipe("-", _SMALL),
-    "cmudict-small-guided": Recipe("-", _SMALL),
-    "cmudict-small-conv": Recipe("-", _SMALL),
-    "cmudict-small-context": Recipe("-", _SMALL),
-    "cmudict-small-coupled": Recipe("-", _SMALL),
-    "cmudict-small-backwards": Recipe("-", _SMALL),
-    "cmudict-small-scheduled": Recipe("-", _SMALL),
-    "cmudict-small-monotonic": Recipe("-", _SMALL),
-    "cmudict-small-monotonic-soft": Recipe("-", _SMALL),
-    "cmudict-small-forward": Recipe("-", _SMALL),
-    "cmudict-small-local": Recipe("-", _SMALL),
-    "cmudict-small-heads": Recipe("-", _SMALL),
-    "cmudict-small-ctc": Recipe("-", _SMALL),
+    "ptb-lstm-small": Recipe("RNN 124.7, medium LSTM 82.7, test (Zaremba et al. 2014)", _PTB, base="ptb-ngram"),
+    "ptb-transformer-small": Recipe("-", _PTB, base="ptb-lstm-small"),
+    "ptb-lstm-medium": Recipe("82.7, test; 86.2, valid (Zaremba et al. 2014)", _PTB, base="ptb-ngram"),
+    "cmudict-small": Recipe("-", _SMALL),
+    **{
+        f"cmudict-small-{idea}": Recipe("-", _SMALL, base="cmudict-small")
+        for idea in (
+            "location", "coverage", "guided", "heads", "local", "monotonic", "monotonic-soft", "forward", "context",
+            "conv", "backwards", "scheduled", "ctc",
+        )
+    },
+    "cmudict-small-coupled": Recipe("-", _SMALL, base="cmudict-small-context"),
+    "cmudict-small-lm": Recipe(
+        "-", [replace(_SMALL[0], helps="cmudict-small")], base="cmudict-small", vocab_from="cmudict-small"
+    ),
+    "cmudict-small-rerank": Recipe(
+        "-", _SMALL, base="cmudict-small", searched="cmudict-small", beside={"--rerank": "cmudict-small-backwards"}
+    ),
+    "cmudict-small-ensemble": Recipe(
+        "-", _SMALL, base="cmudict-small", searched="cmudict-small", beside={"--ensemble": "cmudict-small-location"}
+    ),
     "cmudict": Recipe(
         "Transformer 22.1 % word errors (Yolchuyeva et al. 2019, another split)",
         [
@@ -139,19 +148,29 @@ RECIPES = {
     ),
     "multi30k-en-de-tiny": Recipe("41.02 BLEU, 2016 test, tokenised (Wu et al. 2021)", _TOKENISED),
     "multi30k-en-de-gru-attention": Recipe("28.3 BLEU de-en, 2016 test (bentrevett/pytorch-seq2seq)", _TOKENISED),
-    "multi30k-en-de-gru-context": Recipe("20.6 BLEU de-en, 2016 test (bentrevett/pytorch-seq2seq)", _TOKENISED),
+    "multi30k-en-de-gru-context": Recipe(
+        "20.6 BLEU de-en, 2016 test (bentrevett/pytorch-seq2seq)", _TOKENISED, base="multi30k-en-de-gru-attention"
+    ),
     "multi30k-en-de-fast": Recipe("36.3 BLEU on dev after 14 minutes (transformers' MarianMTModel here)", _RAW),
-    "multi30k-en-de-conv": Recipe("-", _RAW),
+    "multi30k-en-de-mask-predict": Recipe("-", _RAW, base="multi30k-en-de-fast"),
     "multi30k-en-de-small": Recipe("-", _RAW),
-    "multi30k-en-de-small-scheduled": Recipe("-", _RAW),
-    "multi30k-en-de-small-minimum-risk": Recipe("-", _RAW),
-    "multi30k-en-de-small-self-critical": Recipe("-", _RAW),
+    "multi30k-en-de-conv": Recipe("-", _RAW, base="multi30k-en-de-small"),
+    **{
+        f"multi30k-en-de-small-{idea}": Recipe("-", _RAW, base="multi30k-en-de-small")
+        for idea in ("scheduled", "minimum-risk", "self-critical")
+    },
+    **{
+        f"multi30k-en-de-small-{way}": Recipe("-", _RAW, base="multi30k-en-de-small", searched="multi30k-en-de-small")
+        for way in ("greedy", "coverage-penalty", "sample", "mbr", "mbr-beam")
+    },
+    "multi30k-en-de-small-mbr-diverse": Recipe(
+        "-", _RAW, base="multi30k-en-de-small-mbr-beam", searched="multi30k-en-de-small"
+    ),
     "multi30k-en-de-words": Recipe("-", _TOKENISED),
-    "multi30k-en-de-words-sampled": Recipe("-", _TOKENISED),
-    "multi30k-en-de-mask-predict": Recipe("-", _RAW),
+    "multi30k-en-de-words-sampled": Recipe("-", _TOKENISED, base="multi30k-en-de-words"),
     "tatoeba-en-zh": Recipe("-", [Test("dev", "mt/tatoeba_en-zh/dev.tsv", ["bleu", "chrf"])]),
     "tatoeba-zh-en": Recipe("-", [Test("dev", "mt/tatoeba_en-zh/dev.tsv", ["bleu", "chrf"], reverse=True)]),
-}
+}  # fmt: skip
 
 
 def _data(name: str) -> Path:
@@ -198,8 +217,8 @@ def _seq2x(*arguments: str) -> str:
     return done.stdout
 
 
-def _evaluate(run: Path, test: Test, adapter: str) -> dict[str, object]:
-    """Metrics of one test set, through `seq2x evaluate` on raw strings."""
+def _evaluate(run: Path, test: Test, adapter: str, more: Sequence[str] = ()) -> dict[str, object]:
+    """Metrics of one test set, through `seq2x evaluate` on raw strings, with `more` options."""
     folder = adapters.cache() / adapter if adapter else None
     file = run / "tests" / f"{test.name.replace(', ', '-').replace(' ', '-')}.tsv"
     file.parent.mkdir(exist_ok=True)
@@ -213,12 +232,14 @@ def _evaluate(run: Path, test: Test, adapter: str) -> dict[str, object]:
         wanted += ["--columns", "source=1,target=2"]  # as just written, whatever files the run was trained on
     if test.helps:
         run, wanted = run.parent / test.helps, [*wanted, "--lm", str(run)]
-    found = json.loads(_seq2x("evaluate", str(run), str(file), "--json", *wanted))
+    found = json.loads(_seq2x("evaluate", str(run), str(file), "--json", *wanted, *more))
     return {"items": found["items"], **found["results"]}
 
 
 def train(name: str, out: Path, extra: Sequence[str]) -> None:
-    """Train recipe `name` into `out`, or go on where it was stopped; evaluate; append the result."""
+    """Train recipe `name` into `out`, or go on where it was stopped; evaluate; append the result. Of a recipe that only
+    says how to search, `out` is where its run would stand: beside those that it names.
+    """
     recipe = RECIPES[name]
     os.environ.setdefault("RUNS", str(out.resolve().parent))
     if recipe.adapter:
@@ -228,16 +249,42 @@ def train(name: str, out: Path, extra: Sequence[str]) -> None:
         extra = [*extra, "--vocab-from", str(out.parent / recipe.vocab_from)]
     if recipe.conll:
         _make_tagged(recipe, out.with_name(f"{out.name}-data"))
-    _seq2x("train", str(HERE / f"{name}.toml"), "--out", str(out), *extra)
-    info = json.loads(_seq2x("info", str(out), "--json"))
-    seconds = [json.loads(line)["time"]["seconds"] for line in (out / "metrics.jsonl").open(encoding="utf-8")]
-    settings = tomllib.loads((out / "settings.toml").read_text(encoding="utf-8"))
-    state = json.loads((out / "last" / "manifest.json").read_text(encoding="utf-8"))
+    if recipe.searched:
+        run, more = out.parent / recipe.searched, [*_flags(HERE / f"{name}.toml"), *extra]
+    else:
+        _seq2x("train", str(HERE / f"{name}.toml"), "--out", str(out), *extra)
+        run, more = out, []
+    more += [word for option, other in recipe.beside.items() for word in (option, str(out.parent / other))]
     began = time.monotonic()
-    tests = {test.name: _evaluate(out, test, recipe.adapter) for test in recipe.tests}
+    tests = {test.name: _evaluate(run, test, recipe.adapter, more) for test in recipe.tests}
+    row = {"recipe": name, **_trained(run), "evaluate_seconds": round(time.monotonic() - began)}
+    if recipe.searched:
+        row["train_seconds"] = 0
+    row |= {"published": recipe.published, "tests": tests}
+    row["versions"] = {package: version(package) for package in ("torch", "tokenizers", "sacrebleu")}
+    with RESULTS.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    write_table()
+    print(json.dumps(row, ensure_ascii=False, indent=2))
+
+
+def _flags(recipe: Path) -> list[str]:
+    """The settings of a recipe as options of the command line."""
+    return [
+        word
+        for setting, value in tomllib.loads(recipe.read_text(encoding="utf-8")).items()
+        for word in ("--set", f"{setting}={str(value).lower() if isinstance(value, bool) else value}")
+    ]
+
+
+def _trained(run: Path) -> dict[str, object]:
+    """What a row of the results says of how `run` was trained."""
+    info = json.loads(_seq2x("info", str(run), "--json"))
+    seconds = [json.loads(line)["time"]["seconds"] for line in (run / "metrics.jsonl").open(encoding="utf-8")]
+    settings = tomllib.loads((run / "settings.toml").read_text(encoding="utf-8"))
+    state = json.loads((run / "last" / "manifest.json").read_text(encoding="utf-8"))
     commit = subprocess.run(["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    row = {
-        "recipe": name,
+    return {
         "commit": commit.stdout.strip(),
         "seed": settings["seed"],
         "steps": info["step"],
@@ -246,15 +293,7 @@ def train(name: str, out: Path, extra: Sequence[str]) -> None:
         "threads": settings["threads"] or os.cpu_count(),
         **{name: state["about"]["conditions"][name] for name in ("device", "processor")},
         "precision": settings["precision"],
-        "evaluate_seconds": round(time.monotonic() - began),
-        "published": recipe.published,
-        "tests": tests,
-        "versions": {package: version(package) for package in ("torch", "tokenizers", "sacrebleu")},
     }
-    with RESULTS.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    write_table()
-    print(json.dumps(row, ensure_ascii=False, indent=2))
 
 
 def write_table() -> None:

@@ -14,7 +14,7 @@ from tests.training.runs import content
 from .conftest import cli, pairs, write
 from .refusals import TINY, accepted, refused
 
-LONG = [*TINY, "--max-steps", "300", "--valid-steps", "50", "--early-stopping", "0"]
+LONG = [*TINY, "--max-steps", "160", "--valid-steps", "40", "--early-stopping", "0"]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_a_signal_saves_and_the_run_goes_on(reference, tmp_path, number, code):
     assert process.returncode == code and out == b"", err
     last = err.decode().strip().split("\n")[-1]
     assert last.startswith(f"error[{code}] ") and "saved, run again to go on" in last
-    accepted(line, "resumed at step", "all 300 steps done")
+    accepted(line, "resumed at step", "all 160 steps done")
     assert content(tmp_path / "run") == content(reference / "run")
 
 
@@ -70,7 +70,7 @@ def test_a_disk_that_takes_no_more(reference, tmp_path, size):
     line = ["train", reference / "train.tsv", "--out", tmp_path / "run", *LONG]
     with files_of_at_most(size):
         refused(line, 5, "run")
-    accepted(line, "all 300 steps done")
+    accepted(line, "all 160 steps done")
     assert content(tmp_path / "run") == content(reference / "run")
 
 

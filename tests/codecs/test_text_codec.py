@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -91,39 +90,6 @@ def test_round_trip_of_twenty_thousand_random_strings(units):
         codes = rng.integers(0, [128, 0x800, 0x3000, 0xD800, 0x110000][rng.integers(5)], rng.integers(0, 30))
         text = "".join(map(chr, codes))
         assert codec.decode(codec.encode(text)) == expected(codec, text)
-
-
-HARD = {
-    "one letter": "a",
-    "brackets": ">>",
-    "combining marks": "e\u0301\u0302",
-    "joiners": "👩\u200d👧",
-    "a word in a letter": "\ufdfa",
-    "zeros": "\0",
-    "words": "the newest ",
-    "no blanks": "我们喜欢",
-}
-
-
-@pytest.mark.slow
-@pytest.mark.alone
-@pytest.mark.parametrize("units", UNITS)
-@pytest.mark.parametrize("piece", HARD.values(), ids=HARD)
-def test_time_is_linear(units, piece):
-    """D1: twice the text takes at most 2.5 times as long, up to a megabyte. The better of a few tries, as the
-    processor has other work, too."""
-    codec, ratios = CODECS[units], []
-    text = piece * (500_000 // len(piece.encode()))
-    for _ in range(5):
-        spent = []
-        for line in (text, text * 2):
-            began = time.process_time()
-            codec.decode(codec.encode(line))
-            spent.append(time.process_time() - began)
-        ratios.append(spent[1] / spent[0])
-        if ratios[-1] <= 2.5:
-            return
-    pytest.fail(f"the ratios of five tries: {ratios}")
 
 
 @pytest.mark.parametrize("units", UNITS)

@@ -73,7 +73,7 @@ def _rules(draw: random.Random, attention: bool, copies: bool) -> tuple[Rules, t
     return rules, draw.choice(((), (), (3,), (5, 3)))
 
 
-@_every(4)
+@_every(6)
 @torch.no_grad()
 def test_a_wide_beam_is_exhaustive_search(shape: ModelShape) -> None:
     """N5: with room for all hypotheses, the n best and their scores are those of trying everything."""
@@ -95,7 +95,7 @@ def test_a_wide_beam_is_exhaustive_search(shape: ModelShape) -> None:
             assert tuple(found.tokens[0, rank, : found.lengths[0, rank]]) == output.tokens
 
 
-@_every(8)
+@_every(12)
 @torch.no_grad()
 def test_a_wide_beam_finds_the_best_of_what_an_automaton_allows(shape: ModelShape) -> None:
     """A required phrase, allowed symbols, and an automaton with a form of its own, through each real decoder."""
@@ -120,7 +120,7 @@ def test_a_wide_beam_finds_the_best_of_what_an_automaton_allows(shape: ModelShap
                 assert automaton.accepts(found.tokens[row, 0, :length].tolist())
 
 
-@_every(8)
+@_every(12)
 @torch.no_grad()
 def test_one_beam_is_greedy(shape: ModelShape) -> None:
     """The most probable next symbol, again and again, found by decoding whole prefixes."""
@@ -140,7 +140,7 @@ def test_one_beam_is_greedy(shape: ModelShape) -> None:
     assert (found.stopped[:, 0] == 1).tolist() == ended.tolist()
 
 
-@_every(8)
+@_every(12)
 @torch.no_grad()
 def test_scores_are_log_p_and_neighbours_change_nothing(shape: ModelShape) -> None:
     """N5, N7: what search says of its tokens is what scoring them says, and what it says of a sentence alone."""

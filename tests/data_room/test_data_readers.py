@@ -368,7 +368,7 @@ def mutants(count):
     return test
 
 
-test_mutants = mutants(1_500)
+test_mutants = mutants(500)
 test_many_mutants = pytest.mark.slow(mutants(20_000))
 
 

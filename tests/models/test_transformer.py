@@ -212,7 +212,7 @@ def _reversals(generator, size=32, length=6):
 @pytest.mark.parametrize(
     ("precision", "style"),
     [
-        ("fp32", {"norm_position": "pre"}),
+        pytest.param("fp32", {"norm_position": "pre"}, marks=pytest.mark.slow),
         pytest.param("bf16", {"norm_position": "post", "positions": "learned"}, marks=pytest.mark.slow),
         pytest.param("bf16", {"positions": "rotary", "norm": "rms", "activation": "gated"}, marks=pytest.mark.slow),
         pytest.param("fp32", {"positions": "learned", "activation": "gelu"}, marks=pytest.mark.slow),

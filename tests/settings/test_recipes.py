@@ -178,7 +178,7 @@ def test_written_read_written(tmp_path_factory, values, reasons, train):
 
 
 @pytest.mark.no_cover
-@pytest.mark.parametrize("count", [2_500, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [600, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_mutants_are_recipes_or_one_line(tmp_path, monkeypatch, count):
     """D4: thousands of small changes to a good recipe, and never anything but a recipe or a `UsageError`; what is
     read is written and read again as the same."""

@@ -19,8 +19,7 @@ def forks(*arguments):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.alone
-@pytest.mark.parametrize("number", [100, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [40, pytest.param(1000, marks=pytest.mark.slow)])
 def test_random_sigkills_lose_nothing(tmp_path, number):
     found = forks("kill", tmp_path, number)
     assert found["ended"] == number
@@ -28,8 +27,7 @@ def test_random_sigkills_lose_nothing(tmp_path, number):
     assert (found["lost"], found["wrong"], found["left"]) == (0, 0, [])
 
 
-@pytest.mark.alone
-@pytest.mark.parametrize("number", [20, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [8, pytest.param(200, marks=pytest.mark.slow)])
 def test_random_sigterm_and_sigint_save_and_go(tmp_path, number):
     found = forks("signal", tmp_path, number)
     assert found["ended"] == number
@@ -37,6 +35,5 @@ def test_random_sigterm_and_sigint_save_and_go(tmp_path, number):
     assert found["slowest"] <= 10.0
 
 
-@pytest.mark.alone
 def test_a_second_signal_goes_at_once(tmp_path):
     assert forks("twice", tmp_path) == {"code": 143, "soon": True, "kept": True}

@@ -10,10 +10,9 @@ import sys
 import time
 
 import pytest
+from tests.cli.conftest import pairs, write
+from tests.cli.refusals import TINY
 from tests.training.runs import content, leftovers
-
-from .conftest import pairs, write
-from .refusals import TINY
 
 KILLS = 10
 SIGNALS = 50
@@ -63,7 +62,6 @@ def spent(process):
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
-@pytest.mark.alone
 @pytest.mark.slow
 def test_fifty_signals_are_answered_and_the_run_goes_on(tmp_path):
     """Each within ten seconds of processor time (the machine may be shared; a process that hangs is given a minute),
