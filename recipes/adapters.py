@@ -5,15 +5,21 @@
 Questions with SQL     values stand apart from their quotes, so that a word of the question is a word of the SQL
 CMRC 2018              a question and those sentences of its paragraph that share most with it -> the answer
 SciTLDR                an abstract whose sentences are numbered -> the number of the one nearest to the summary
+CoNLL columns          the tokens of a sentence -> their labels
+Multi30k               with links, with noise, a quarter of it; by a run of another recipe, in the folder RUNS of the
+                       environment: with a teacher's outputs, or with back-translations
 """
 
 from __future__ import annotations
 
+import atexit
 import gzip
 import json
 import os
 import re
+import shutil
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -21,7 +27,7 @@ from typing import Any
 
 __all__ = ["ADAPTERS", "cache", "make"]
 
-Pair = tuple[str, str]
+Pair = tuple[str, ...]
 
 _READ = 160  # characters of a paragraph that a question is answered from
 _LONGEST = 60  # words of a sentence that are read
@@ -47,10 +53,13 @@ def make(name: str, data: Path) -> None:
 
 
 def _lines(stem: Path) -> list[str]:
-    """The lines of a file that may be compressed."""
+    """The lines of a file that may be compressed, empty ones left out."""
+    return [line for line in _text(stem).split("\n") if line]
+
+
+def _text(stem: Path) -> str:
     packed = stem.with_name(f"{stem.name}.gz")
-    text = gzip.decompress(packed.read_bytes()) if packed.exists() else stem.read_bytes()
-    return [line for line in text.decode("utf-8").split("\n") if line]
+    return (gzip.decompress(packed.read_bytes()) if packed.exists() else stem.read_bytes()).decode("utf-8")
 
 
 # ------------------------------------------------------------------ SQL
@@ -98,6 +107,95 @@ def _pairs_of(text: str) -> Iterable[str]:
     return (text[i : i + 2] for i in range(len(text) - 1))
 
 
+# ------------------------------------------------------------------ CoNLL
+
+
+def _conll(stem: str, label: int) -> Callable[[Path, str], Iterator[Pair]]:
+    """A word a line, columns by TAB or blank, an empty line between sentences; `label`: the column of the label."""
+
+    def pairs(data: Path, part: str) -> Iterator[Pair]:
+        text = _text(data / stem / f"{part}.conll")
+        words: list[tuple[str, str]] = []
+        for line in [*text.split("\n"), ""]:
+            columns = line.split("\t") if "\t" in line else line.split(" ")
+            if line.strip():
+                words.append((columns[0].strip().replace(" ", "_") or "_", columns[label].strip()))
+            elif words:
+                yield " ".join(word for word, _ in words), " ".join(tag for _, tag in words)
+                words = []
+
+    return pairs
+
+
+# ------------------------------------------------------------------ Multi30k
+
+_MULTI30K = Path("mt/multi30k/en-de")
+
+
+def _multi30k(data: Path, part: str) -> list[Pair]:
+    return [tuple(line.split("\t")) for line in _lines(data / _MULTI30K / f"{part}.tsv")]
+
+
+def _aligned(data: Path, part: str) -> Iterator[Pair]:
+    """With the links of `seq2x align` as a third column."""
+    import seq2x
+
+    pairs = _multi30k(data, part)
+    for pair, links in zip(pairs, seq2x.align(_written(pairs)), strict=True):
+        yield (*pair, " ".join(f"{i}-{j}" for i, j in links))
+
+
+def _noisy(data: Path, part: str) -> Iterator[Pair]:
+    """Every pair, and every pair once more with a tenth of the source's words left out and others moved."""
+    import seq2x.augment
+
+    file = _written(_multi30k(data, part))
+    yield from _read(seq2x.augment.noise(file, file.with_name("out.tsv"), drop=0.1, swap=3, keep=part == "train").out)
+
+
+def _distilled(data: Path, part: str) -> Iterator[Pair]:
+    """What the run of `multi30k-en-de-fast` writes in the place of the targets, for training."""
+    import seq2x.augment
+
+    pairs = _multi30k(data, part)
+    if part == "train":
+        file, teacher = _written(pairs), Path(os.environ["RUNS"]) / "multi30k-en-de-fast"
+        yield from _read(seq2x.augment.distill(teacher, file, file.with_name("out.tsv"), beam_size=5).out)
+    else:
+        yield from pairs
+
+
+def _quarter(data: Path, part: str) -> Iterator[Pair]:
+    """The first quarter of the pairs."""
+    pairs = _multi30k(data, part)
+    yield from pairs[: len(pairs) // 4] if part == "train" else pairs
+
+
+def _back_translated(data: Path, part: str) -> Iterator[Pair]:
+    """The first quarter, and of the rest the targets, whose sources the run of `multi30k-de-en-quarter` makes."""
+    import seq2x.augment
+
+    yield from _quarter(data, part)
+    if part == "train":
+        pairs = _multi30k(data, part)
+        texts = _written([(target,) for _, target in pairs[len(pairs) // 4 :]])
+        run = Path(os.environ["RUNS"]) / "multi30k-de-en-quarter"
+        yield from _read(seq2x.augment.back(run, texts, texts.with_name("out.tsv"), beam_size=1).out)
+
+
+def _written(rows: Iterable[Pair]) -> Path:
+    """A file of these rows, in a folder of its own that ends with the program."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)
+    file = Path(folder) / ("in.tsv" if len(next(iter(rows))) > 1 else "in.txt")
+    file.write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
+    return file
+
+
+def _read(file: Path) -> Iterator[Pair]:
+    return (tuple(line.split("\t")) for line in _lines(file))
+
+
 # ------------------------------------------------------------------ SciTLDR
 
 
@@ -131,6 +229,13 @@ ADAPTERS: Mapping[str, Callable[[Path, str], Iterator[Pair]]] = {
     "atis_sql": _sql("semparse/atis_sql"),
     "cmrc2018": _cmrc2018,
     "scitldr": _scitldr,
+    "ud_en_ewt": _conll("pos/ud_en_ewt", 1),
+    "resume_zh": _conll("ner/resume_zh", 1),
+    "multi30k_aligned": _aligned,
+    "multi30k_noisy": _noisy,
+    "multi30k_distilled": _distilled,
+    "multi30k_quarter": _quarter,
+    "multi30k_back": _back_translated,
 }
 
 

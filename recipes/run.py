@@ -19,8 +19,9 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -35,8 +36,9 @@ Pair = tuple[str, str]
 class Test:
     """One set to evaluate on: a file of the data, which columns, which of its lines, and the metrics to report.
 
-    `texts`: its lines are texts that stand alone. `helps`: what is evaluated is the run of that recipe, in the folder
-    beside, with the run that was trained as its language model.
+    `made`: it is a file that the recipe's adapter makes. `texts`: its lines are texts that stand alone. `helps`: what
+    is evaluated is the run of that recipe, in the folder beside, with the run that was trained as its language model.
+    `phrases`: each output has to hold the rarest word of its reference, as terms of a glossary are given.
     """
 
     name: str
@@ -44,10 +46,10 @@ class Test:
     metrics: Sequence[str]
     reverse: bool = False
     keep: Callable[[Sequence[Pair]], Iterable[Pair]] = tuple
+    made: bool = False
     texts: bool = False
     helps: str = ""
-    label: int = 0
-    """Of a CoNLL file: which column is the label."""
+    phrases: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,6 @@ class Recipe:
     searched: str = ""
     beside: Mapping[str, str] = field(default_factory=dict)
     vocab_from: str = ""
-    conll: Mapping[str, tuple[str, int]] = field(default_factory=dict)
-    """TSV files to make first, in the folder `${SEQ2X_TAGGED}`: name -> (a CoNLL file, which column is the label)."""
 
 
 def _words_of_cmudict(seen: bool) -> Callable[[Sequence[Pair]], Iterable[Pair]]:
@@ -90,16 +90,13 @@ _RAW = [
 
 _SMALL = [Test("dev, unseen words", "g2p/cmudict/dev.tsv", ["word_errors", "per"], keep=_words_of_cmudict(False))]
 
-_SQL = [Test("dev", "dev.tsv", ["exact_match"])]
-_ANSWERS = [Test("dev", "dev.tsv", ["exact_match", "chrf"])]
-_SENTENCES = [Test("dev", "dev.tsv", ["exact_match"])]
+_SQL = [Test("dev", "dev.tsv", ["exact_match"], made=True)]
+_ANSWERS = [Test("dev", "dev.tsv", ["exact_match", "chrf"], made=True)]
+_SENTENCES = [Test("dev", "dev.tsv", ["exact_match"], made=True)]
 _COPYING = "with copying 71 % exact match on the test set (Finegan-Dollak et al. 2018)"
 _LONG_COPYING = "with copying 51 % exact match on the test set (Finegan-Dollak et al. 2018)"
 _PTB = [Test("valid", "lm/ptb/ptb.valid.txt.gz", ["perplexity_word"], texts=True)]
-_POS = {"train.tsv": ("pos/ud_en_ewt/train.conll.gz", 1)}
-_POS_TESTS = [Test("dev", "pos/ud_en_ewt/dev.conll", ["accuracy", "exact_match"], label=1)]
-_NER = {"train.tsv": ("ner/resume_zh/train.conll.gz", 1)}
-_NER_TESTS = [Test("dev", "ner/resume_zh/dev.conll", ["accuracy", "exact_match"], label=1)]
+_TAGS = [Test("dev", "dev.tsv", ["accuracy", "exact_match"], made=True)]
 
 RECIPES = {
     "geoquery": Recipe(_COPYING, _SQL, "geoquery_sql"),
@@ -110,13 +107,13 @@ RECIPES = {
     "cmrc2018-pointer": Recipe("-", _ANSWERS, "cmrc2018", base="cmrc2018"),
     "scitldr": Recipe("-", _SENTENCES, "scitldr"),
     "scitldr-pointer": Recipe("-", _SENTENCES, "scitldr", base="scitldr"),
-    "pos-hmm": Recipe("-", _POS_TESTS, conll=_POS),
-    "pos-hmm-trigram": Recipe("-", _POS_TESTS, conll=_POS, base="pos-hmm"),
-    "pos-lstm": Recipe("-", _POS_TESTS, conll=_POS, base="pos-hmm"),
-    "pos-lstm-crf": Recipe("-", _POS_TESTS, conll=_POS, base="pos-lstm"),
-    "ner-hmm": Recipe("-", _NER_TESTS, conll=_NER),
-    "ner-lstm": Recipe("-", _NER_TESTS, conll=_NER, base="ner-hmm"),
-    "ner-lstm-crf": Recipe("-", _NER_TESTS, conll=_NER, base="ner-lstm"),
+    "pos-hmm": Recipe("-", _TAGS, "ud_en_ewt"),
+    "pos-hmm-trigram": Recipe("-", _TAGS, "ud_en_ewt", base="pos-hmm"),
+    "pos-lstm": Recipe("-", _TAGS, "ud_en_ewt", base="pos-hmm"),
+    "pos-lstm-crf": Recipe("-", _TAGS, "ud_en_ewt", base="pos-lstm"),
+    "ner-hmm": Recipe("-", _TAGS, "resume_zh"),
+    "ner-lstm": Recipe("-", _TAGS, "resume_zh", base="ner-hmm"),
+    "ner-lstm-crf": Recipe("-", _TAGS, "resume_zh", base="ner-lstm"),
     "ptb-ngram": Recipe("about 141, test (Mikolov et al. 2011)", _PTB),
     "ptb-lstm-small": Recipe("RNN 124.7, medium LSTM 82.7, test (Zaremba et al. 2014)", _PTB, base="ptb-ngram"),
     "ptb-transformer-small": Recipe("-", _PTB, base="ptb-lstm-small"),
@@ -126,7 +123,8 @@ RECIPES = {
         f"cmudict-small-{idea}": Recipe("-", _SMALL, base="cmudict-small")
         for idea in (
             "location", "coverage", "guided", "heads", "local", "monotonic", "monotonic-soft", "forward", "context",
-            "conv", "backwards", "scheduled", "ctc",
+            "conv", "backwards", "scheduled", "ctc", "general", "dot", "input-feeding", "alpha", "temperature", "mean",
+            "sum", "gate", "local-m", "coverage-loss",
         )
     },
     "cmudict-small-coupled": Recipe("-", _SMALL, base="cmudict-small-context"),
@@ -159,6 +157,18 @@ RECIPES = {
         f"multi30k-en-de-small-{idea}": Recipe("-", _RAW, base="multi30k-en-de-small")
         for idea in ("scheduled", "minimum-risk", "self-critical")
     },
+    "multi30k-en-de-small-phrases": Recipe(
+        "-",
+        [replace(test, phrases=True) for test in _RAW],
+        base="multi30k-en-de-small",
+        searched="multi30k-en-de-small",
+    ),
+    "multi30k-en-de-small-aligned": Recipe("-", _RAW, "multi30k_aligned", base="multi30k-en-de-small"),
+    "multi30k-en-de-small-noise": Recipe("-", _RAW, "multi30k_noisy", base="multi30k-en-de-small"),
+    "multi30k-en-de-small-distilled": Recipe("-", _RAW, "multi30k_distilled", base="multi30k-en-de-small"),
+    "multi30k-en-de-quarter": Recipe("-", _RAW, "multi30k_quarter"),
+    "multi30k-de-en-quarter": Recipe("-", [replace(test, reverse=True) for test in _RAW], "multi30k_quarter"),
+    "multi30k-en-de-quarter-back": Recipe("-", _RAW, "multi30k_back", base="multi30k-en-de-quarter"),
     **{
         f"multi30k-en-de-small-{way}": Recipe("-", _RAW, base="multi30k-en-de-small", searched="multi30k-en-de-small")
         for way in ("greedy", "coverage-penalty", "sample", "mbr", "mbr-beam")
@@ -187,28 +197,6 @@ def _pairs(file: str, reverse: bool = False, folder: Path | None = None) -> list
     return [(b, a) if reverse else (a, b) for a, b in rows]
 
 
-def _sentences(file: str, label: int) -> Iterable[Pair]:
-    """Tokens and labels of each sentence of a CoNLL file: a word a line, columns by TAB or blank."""
-    words: list[tuple[str, str]] = []
-    raw = _data(file).read_bytes()
-    for line in [*(gzip.decompress(raw) if file.endswith(".gz") else raw).decode("utf-8").split("\n"), ""]:
-        columns = line.split("\t") if "\t" in line else line.split(" ")
-        if line.strip():
-            words.append((columns[0].strip().replace(" ", "_") or "_", columns[label].strip()))
-        elif words:
-            yield " ".join(word for word, _ in words), " ".join(tag for _, tag in words)
-            words = []
-
-
-def _make_tagged(recipe: Recipe, folder: Path) -> None:
-    """The TSV files of a recipe of CoNLL data, where the recipe looks for them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    os.environ["SEQ2X_TAGGED"] = str(folder)
-    for name, (file, label) in recipe.conll.items():
-        rows = "".join(f"{tokens}\t{labels}\n" for tokens, labels in _sentences(file, label))
-        (folder / name).write_text(rows, encoding="utf-8")
-
-
 def _seq2x(*arguments: str) -> str:
     """Run the command line as a user would; its progress goes to the terminal."""
     done = subprocess.run([sys.executable, "-m", "seq2x", *arguments], stdout=subprocess.PIPE, text=True, check=False)
@@ -226,14 +214,29 @@ def _evaluate(run: Path, test: Test, adapter: str, more: Sequence[str] = ()) -> 
     if test.texts:
         file = _data(test.file)
     else:
-        pairs = list(_sentences(test.file, test.label)) if test.label else _pairs(test.file, test.reverse, folder)
-        rows = list(test.keep(pairs))
+        rows = list(test.keep(_pairs(test.file, test.reverse, folder if test.made else None)))
         file.write_text("".join(f"{source}\t{target}\n" for source, target in rows), encoding="utf-8")
         wanted += ["--columns", "source=1,target=2"]  # as just written, whatever files the run was trained on
     if test.helps:
         run, wanted = run.parent / test.helps, [*wanted, "--lm", str(run)]
+    if test.phrases:
+        return _with_phrases(run, file, rows, test.metrics)
     found = json.loads(_seq2x("evaluate", str(run), str(file), "--json", *wanted, *more))
     return {"items": found["items"], **found["results"]}
+
+
+def _with_phrases(run: Path, file: Path, rows: Sequence[Pair], metrics: Sequence[str]) -> dict[str, object]:
+    """Metrics of outputs that hold the rarest word of their references."""
+    from seq2x.metrics import evaluate_pairs
+
+    counts = Counter(word for _, target in rows for word in target.split())
+    sources, phrases = file.with_suffix(".sources"), file.with_suffix(".phrases")
+    sources.write_text("".join(f"{source}\n" for source, _ in rows), encoding="utf-8")
+    words = (min(target.rstrip(".").split(), key=lambda word: (counts[word], -len(word))) for _, target in rows)
+    phrases.write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
+    outputs = _seq2x("predict", str(run), str(sources), "--require-file", str(phrases)).splitlines()
+    found = {metric: evaluate_pairs(metric, outputs, [target for _, target in rows]) for metric in metrics}
+    return {"items": len(rows), **{metric: asdict(result) for metric, result in found.items()}}
 
 
 def train(name: str, out: Path, extra: Sequence[str]) -> None:
@@ -247,8 +250,6 @@ def train(name: str, out: Path, extra: Sequence[str]) -> None:
         adapters.make(recipe.adapter, _data(""))
     if recipe.vocab_from:
         extra = [*extra, "--vocab-from", str(out.parent / recipe.vocab_from)]
-    if recipe.conll:
-        _make_tagged(recipe, out.with_name(f"{out.name}-data"))
     if recipe.searched:
         run, more = out.parent / recipe.searched, [*_flags(HERE / f"{name}.toml"), *extra]
     else:

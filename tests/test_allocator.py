@@ -26,6 +26,7 @@ print(faults(5))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
 def test_large_blocks_are_used_again_without_page_faults(tmp_path):
     """Where it is asked for, and after a training, whoever called `train`. Not kept, 5 x 80 MiB are 200 faults at the

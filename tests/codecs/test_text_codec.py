@@ -83,10 +83,10 @@ def test_a_word_has_all_its_symbols_and_a_blank_none():
 
 
 @pytest.mark.parametrize("units", UNITS)
-def test_round_trip_of_twenty_thousand_random_strings(units):
+def test_round_trip_of_random_strings(units):
     codec = CODECS[units]
     rng = np.random.default_rng(7)
-    for _ in range(20_000 // len(UNITS)):
+    for _ in range(1_000):
         codes = rng.integers(0, [128, 0x800, 0x3000, 0xD800, 0x110000][rng.integers(5)], rng.integers(0, 30))
         text = "".join(map(chr, codes))
         assert codec.decode(codec.encode(text)) == expected(codec, text)

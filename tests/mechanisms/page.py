@@ -68,6 +68,7 @@ def _differences() -> Iterator[tuple[str, str, dict[str, Any]]]:
             changed = {key: value for key, value in own.items() if base.get(key) != value}
             changed |= {option.removeprefix("--"): True for option in recipe.beside}
             changed |= {"lm": True} if any(test.helps for test in recipe.tests) else {}
+            changed |= {"require": "a"} if any(test.phrases for test in recipe.tests) else {}
             yield name, recipe.base, changed
 
 

@@ -20,7 +20,7 @@ def test_the_page_is_current():
 
 
 def test_every_recipe_is_read_and_stands_in_the_table(monkeypatch):
-    for name in ("SEQ2X_DATA", "SEQ2X_CACHE", "SEQ2X_TAGGED", "RUNS"):
+    for name in ("SEQ2X_DATA", "SEQ2X_CACHE", "RUNS"):
         monkeypatch.setenv(name, "/data")
     found = recipes().RECIPES
     assert {path.stem for path in (ROOT / "recipes").glob("*.toml")} == set(found)

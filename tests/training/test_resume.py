@@ -110,7 +110,7 @@ def snapshots(monkeypatch, path, out, changes, at):
     return content(out)
 
 
-ALWAYS = ("plain", "lstm-both")
+ALWAYS = ("lstm-both",)
 
 
 @pytest.mark.parametrize("name", [pytest.param(c, marks=[] if c in ALWAYS else pytest.mark.slow) for c in CELLS])
