@@ -124,9 +124,10 @@ RECIPES = {
         for idea in (
             "location", "coverage", "guided", "heads", "local", "monotonic", "monotonic-soft", "forward", "context",
             "conv", "backwards", "scheduled", "ctc", "general", "dot", "input-feeding", "alpha", "temperature", "mean",
-            "sum", "gate", "local-m", "coverage-loss",
+            "sum", "gate", "local-m",
         )
     },
+    "cmudict-small-coverage-loss": Recipe("-", _SMALL, base="cmudict-small-coverage"),
     "cmudict-small-coupled": Recipe("-", _SMALL, base="cmudict-small-context"),
     "cmudict-small-lm": Recipe(
         "-", [replace(_SMALL[0], helps="cmudict-small")], base="cmudict-small", vocab_from="cmudict-small"
