@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from seq2x.models import EncoderDecoder, ModelShape, build
-from seq2x.nn.attention import ATTENTIONS
 from seq2x.nn.attention_history import HISTORIES
 from seq2x.nn.attention_path import PATHS, Monotonic
+from seq2x.nn.attention_scores import ATTENTIONS
 from seq2x.nn.joining import JOINS
 from seq2x.nn.pooling import POOLINGS
 from seq2x.types import Padded

@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 
-from seq2x.nn import attention as module
+from seq2x.nn import attention_scores as module
 from seq2x.nn.attending import Attending, Trace
-from seq2x.nn.attention import ATTENTIONS, Additive, Attention, Dot, General, Scaled, masked_softmax
+from seq2x.nn.attention import Attention, masked_softmax
+from seq2x.nn.attention_scores import ATTENTIONS, Additive, Dot, General, Scaled
 
 
 def _case(name: str, B: int = 2, Q: int = 3, S: int = 5, D: int = 4, M: int = 6) -> tuple[Attention, ...]:

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from seq2x.nn.attending import Attending, Trace
-from seq2x.nn.attention import ATTENTIONS
 from seq2x.nn.attention_heads import Heads
 from seq2x.nn.attention_history import HISTORIES
 from seq2x.nn.attention_place import Place
+from seq2x.nn.attention_scores import ATTENTIONS
 from seq2x.nn.joining import JOINS
 
 B, T, S, D, M, LENGTHS = 2, 3, 5, 4, 6, (5, 2)

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from seq2x.nn.attending import Attending
-from seq2x.nn.attention import ATTENTIONS, Attention
+from seq2x.nn.attention import Attention
 from seq2x.nn.attention_heads import Heads
 from seq2x.nn.attention_history import HISTORIES, History
 from seq2x.nn.attention_path import PATHS, Path
 from seq2x.nn.attention_place import Place
+from seq2x.nn.attention_scores import ATTENTIONS
 from seq2x.nn.dropout import Dropout
 from seq2x.nn.embedding import Embedding
 from seq2x.nn.joining import JOINS

@@ -10,8 +10,26 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from functools import cache
+from typing import Any, Literal, Protocol, TypeAlias, get_args, get_origin, get_type_hints
 
+from seq2x.choices import (
+    Activation,
+    AttentionHistory,
+    AttentionPath,
+    AttentionScore,
+    Context,
+    ContextFrom,
+    ContextJoin,
+    Copy,
+    Decoder,
+    Kind,
+    Norm,
+    NormPosition,
+    OutputFrom,
+    Positions,
+    Tied,
+)
 from seq2x.errors import FolderError, UsageError
 from seq2x.settings import Settings
 
@@ -25,24 +43,6 @@ MAX_PARAMETERS = 4_000_000_000
 
 JSON: TypeAlias = str | int | float | bool
 
-_CHOICES: Mapping[str, tuple[str, ...]] = {
-    "kind": ("transformer", "gru", "lstm", "rnn", "conv"),
-    "decoder": ("standard", "coupled", "mask_predict", "ctc"),
-    "head": ("decoder", "softmax", "crf"),
-    "norm": ("layer", "rms", "batch"),
-    "norm_position": ("pre", "post"),
-    "positions": ("sinusoidal", "learned", "rotary"),
-    "activation": ("relu", "gelu", "gated"),
-    "tied": ("all", "target", "none"),
-    "context": ("last", "first_last", "mean", "max", "attention"),
-    "attention": ("dot", "scaled", "general", "additive"),
-    "attention_history": ("none", "location", "coverage", "location+coverage"),
-    "attention_path": ("any", "local_m", "local_p", "monotonic", "monotonic_soft", "forward"),
-    "context_from": ("sum", "mean"),
-    "context_join": ("concat", "sum", "gate"),
-    "output_from": ("state", "all"),
-    "copy": ("none", "generator", "pointer"),
-}
 _RANGES: Mapping[str, tuple[int, int]] = {
     "encoder_layers": (1, 1000),
     "decoder_layers": (1, 1000),
@@ -132,7 +132,7 @@ class ModelShape:
     belongs to an encoder is then such a value that is not used; `source_size` is `target_size`.
     """
 
-    kind: Literal["transformer", "gru", "lstm", "rnn", "conv"]
+    kind: Kind
     source_size: int
     target_size: int
     source: bool = True
@@ -144,30 +144,30 @@ class ModelShape:
     feedforward: int = 1024
     dropout: float = 0.1
     attention_dropout: float = 0.0
-    norm: Literal["layer", "rms", "batch"] = "layer"
-    norm_position: Literal["pre", "post"] = "pre"
-    positions: Literal["sinusoidal", "learned", "rotary"] = "sinusoidal"
-    activation: Literal["relu", "gelu", "gated"] = "relu"
-    tied: Literal["all", "target", "none"] = "none"
+    norm: Norm = "layer"
+    norm_position: NormPosition = "pre"
+    positions: Positions = "sinusoidal"
+    activation: Activation = "relu"
+    tied: Tied = "none"
     bidirectional: bool = True
-    context: Literal["last", "first_last", "mean", "max", "attention"] = "attention"
+    context: Context = "attention"
     context_use: str = "state"
-    attention: Literal["dot", "scaled", "general", "additive"] = "additive"
-    output_from: Literal["state", "all"] = "all"
+    attention: AttentionScore = "additive"
+    output_from: OutputFrom = "all"
     input_feeding: bool = False
-    attention_history: Literal["none", "location", "coverage", "location+coverage"] = "none"
+    attention_history: AttentionHistory = "none"
     attention_temperature: float = 1.0
     attention_heads: int = 1
-    attention_path: Literal["any", "local_m", "local_p", "monotonic", "monotonic_soft", "forward"] = "any"
+    attention_path: AttentionPath = "any"
     attention_window: int = 5
     attention_noise: float = 1.0
     attention_alpha: float = 0.0
-    context_from: Literal["sum", "mean"] = "sum"
-    context_join: Literal["concat", "sum", "gate"] = "concat"
-    decoder: Literal["standard", "coupled", "mask_predict", "ctc"] = "standard"
+    context_from: ContextFrom = "sum"
+    context_join: ContextJoin = "concat"
+    decoder: Decoder = "standard"
     ctc_upsample: int = 1
     kernel_width: int = 3
-    copy: Literal["none", "generator", "pointer"] = "none"
+    copy: Copy = "none"
     head: Literal["decoder", "softmax", "crf"] = "decoder"
     max_source_length: int = 512
     max_target_length: int = 512
@@ -241,7 +241,7 @@ def _check_type(name: str, value: Any, where: str) -> None:
 
 def _problems(shape: ModelShape) -> Iterator[Problem]:
     """What is wrong with a shape whose types are right, the cheapest checks first."""
-    for name, choices in _CHOICES.items():
+    for name, choices in _choices().items():
         if getattr(shape, name) not in choices:
             yield Problem(name, f'"{getattr(shape, name)}"', f"one of {', '.join(choices)}")
     for name, (low, high) in _RANGES.items():
@@ -310,6 +310,13 @@ def shape_of(settings: Settings, source_size: int, target_size: int, joint: bool
     for problem in _problems(shape):
         raise UsageError(problem.name, problem.found, problem.expected)
     return shape
+
+
+@cache
+def _choices() -> Mapping[str, tuple[str, ...]]:
+    """What may stand in each field that has names for values."""
+    hints = get_type_hints(ModelShape)
+    return {name: get_args(hint) for name, hint in hints.items() if get_origin(hint) is Literal}
 
 
 def _head(settings: Settings) -> Literal["decoder", "softmax", "crf"]:

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from seq2x.choices import AttentionHistory
+
 from .products import Affine
 
 __all__ = ["HISTORIES", "Coverage", "History", "Location"]
@@ -105,5 +107,9 @@ class _Both(History):
         return joined
 
 
-HISTORIES: Mapping[str, type[History]] = {"location": Location, "coverage": Coverage, "location+coverage": _Both}
+HISTORIES: Mapping[AttentionHistory, type[History]] = {
+    "location": Location,
+    "coverage": Coverage,
+    "location+coverage": _Both,
+}
 """By the name they have in the setting `attention_history`."""

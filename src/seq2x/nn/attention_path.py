@@ -23,6 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from seq2x.choices import AttentionPath
+
 from .attention import masked_softmax
 from .products import Affine
 
@@ -196,7 +198,7 @@ def _recursion(factor_NS: Tensor, term_NS: Tensor) -> Tensor:
 
 _Made: TypeAlias = Callable[[int, int, float], Path]
 
-PATHS: Mapping[str, _Made] = {
+PATHS: Mapping[AttentionPath, _Made] = {
     "local_m": LocalM,
     "local_p": LocalP,
     "monotonic": Monotonic,

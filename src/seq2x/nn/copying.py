@@ -26,7 +26,8 @@ from torch.nn import functional
 
 from seq2x.types import NOTHING, PAD, SPECIALS, Memory, Want
 
-from .attention import Additive, masked_softmax
+from .attention import masked_softmax
+from .attention_scores import Additive
 from .embedding import Embedding
 from .initial import normal_
 from .outputs import DenseSearch, VocabularyAnswer, VocabularyOutput

@@ -15,6 +15,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from seq2x.choices import ContextJoin
+
 from .products import Affine
 
 __all__ = ["JOINS", "Gate", "Join", "Sum"]
@@ -55,5 +57,5 @@ class Gate(Join):
         return torch.lerp(self.of_context(context), state, gate)
 
 
-JOINS: Mapping[str, type[Join]] = {"sum": Sum, "gate": Gate}
+JOINS: Mapping[ContextJoin, type[Join]] = {"sum": Sum, "gate": Gate}
 """By the name they have in the setting `context_join` ("concat": none, the output's matrix reads both)."""

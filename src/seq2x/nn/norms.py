@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from seq2x.choices import Norm
+
 __all__ = ["BatchNorm", "LayerNorm", "RMSNorm", "norm"]
 
 
-def norm(kind: Literal["layer", "rms", "batch"], width: int) -> LayerNorm | RMSNorm | BatchNorm:
+def norm(kind: Norm, width: int) -> LayerNorm | RMSNorm | BatchNorm:
     """A module that maps (states `[..., D]`, valid `[...]` or None) to normalised states."""
     if kind == "layer":
         return LayerNorm(width)

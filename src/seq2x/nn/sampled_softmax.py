@@ -16,13 +16,15 @@ learning only: what is validated, scored and decoded goes over all symbols.
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from seq2x.choices import ProposalFrom
 
 from .products import affine, product
 
@@ -60,7 +62,7 @@ class Proposal:
     point is drawn in each: just n draws, and exactly the expected counts.
     """
 
-    def __init__(self, kind: Literal["log_uniform", "unigram"], counts: npt.NDArray[np.int64], n: int) -> None:
+    def __init__(self, kind: ProposalFrom, counts: npt.NDArray[np.int64], n: int) -> None:
         weights: _Floats = counts.astype(np.float64) + 1.0
         if kind == "log_uniform":
             ranks = np.empty(len(counts))

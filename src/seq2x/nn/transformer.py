@@ -9,11 +9,13 @@ Matrices start small, those that write into the residual stream the smaller the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from seq2x.choices import Activation, Norm, NormPosition
 
 from .dropout import Dropout
 from .initial import small
@@ -37,16 +39,16 @@ class LayerShape:
     feedforward: int
     dropout: float = 0.0
     attention_dropout: float = 0.0
-    norm: Literal["layer", "rms", "batch"] = "layer"
-    norm_position: Literal["pre", "post"] = "pre"
-    activation: Literal["relu", "gelu", "gated"] = "relu"
+    norm: Norm = "layer"
+    norm_position: NormPosition = "pre"
+    activation: Activation = "relu"
 
 
 class FeedForward(nn.Module):
     """`W_2 a(W_1 x + b_1) + b_2`, with a = ReLU, GELU, or gated: silu(u) * v with [u; v] = W_1 x + b_1 (SwiGLU,
     Shazeer 2020, eq. 6; it has half as many weights again)."""
 
-    def __init__(self, width: int, inner: int, activation: Literal["relu", "gelu", "gated"], depth: int = 1) -> None:
+    def __init__(self, width: int, inner: int, activation: Activation, depth: int = 1) -> None:
         super().__init__()
         self.activation = activation
         rows = 2 * inner if activation == "gated" else inner
