@@ -1,20 +1,5 @@
-"""Training tests use one thread: bits depend on the number, and the machine is shared."""
+"""As the tests of training: one thread, and no waiting for the disk."""
 
-import os
+from tests.training.conftest import fast_disk, one_thread
 
-import pytest
-import torch
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
-def fast_disk(monkeypatch):
-    """Without fsync: what is tested is not the disk, and it would take most of the time."""
-    monkeypatch.setattr(os, "fsync", lambda file: None)
+__all__ = ["fast_disk", "one_thread"]

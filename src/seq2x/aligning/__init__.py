@@ -7,7 +7,7 @@ No run is made: alignments are of the very pairs they are learned on.
 
 from __future__ import annotations
 
-from seq2x.aligning.align import align
+from seq2x.aligning.links import align
 from seq2x.aligning.symmetry import SYMMETRIES
 
 __all__ = ["SYMMETRIES", "align"]

@@ -13,23 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, Protocol, TypeAlias, get_args, get_origin, get_type_hints
 
-from seq2x.choices import (
-    Activation,
-    AttentionHistory,
-    AttentionPath,
-    AttentionScore,
-    Context,
-    ContextFrom,
-    ContextJoin,
-    Copy,
-    Decoder,
-    Kind,
-    Norm,
-    NormPosition,
-    OutputFrom,
-    Positions,
-    Tied,
-)
+from seq2x import choices
 from seq2x.errors import FolderError, UsageError
 from seq2x.settings import Settings
 
@@ -132,7 +116,7 @@ class ModelShape:
     belongs to an encoder is then such a value that is not used; `source_size` is `target_size`.
     """
 
-    kind: Kind
+    kind: choices.Kind
     source_size: int
     target_size: int
     source: bool = True
@@ -144,30 +128,30 @@ class ModelShape:
     feedforward: int = 1024
     dropout: float = 0.1
     attention_dropout: float = 0.0
-    norm: Norm = "layer"
-    norm_position: NormPosition = "pre"
-    positions: Positions = "sinusoidal"
-    activation: Activation = "relu"
-    tied: Tied = "none"
+    norm: choices.Norm = "layer"
+    norm_position: choices.NormPosition = "pre"
+    positions: choices.Positions = "sinusoidal"
+    activation: choices.Activation = "relu"
+    tied: choices.Tied = "none"
     bidirectional: bool = True
-    context: Context = "attention"
+    context: choices.Context = "attention"
     context_use: str = "state"
-    attention: AttentionScore = "additive"
-    output_from: OutputFrom = "all"
+    attention: choices.AttentionScore = "additive"
+    output_from: choices.OutputFrom = "all"
     input_feeding: bool = False
-    attention_history: AttentionHistory = "none"
+    attention_history: choices.AttentionHistory = "none"
     attention_temperature: float = 1.0
     attention_heads: int = 1
-    attention_path: AttentionPath = "any"
+    attention_path: choices.AttentionPath = "any"
     attention_window: int = 5
     attention_noise: float = 1.0
     attention_alpha: float = 0.0
-    context_from: ContextFrom = "sum"
-    context_join: ContextJoin = "concat"
-    decoder: Decoder = "standard"
+    context_from: choices.ContextFrom = "sum"
+    context_join: choices.ContextJoin = "concat"
+    decoder: choices.Decoder = "standard"
     ctc_upsample: int = 1
     kernel_width: int = 3
-    copy: Copy = "none"
+    copy: choices.Copy = "none"
     head: Literal["decoder", "softmax", "crf"] = "decoder"
     max_source_length: int = 512
     max_target_length: int = 512
@@ -241,9 +225,9 @@ def _check_type(name: str, value: Any, where: str) -> None:
 
 def _problems(shape: ModelShape) -> Iterator[Problem]:
     """What is wrong with a shape whose types are right, the cheapest checks first."""
-    for name, choices in _choices().items():
-        if getattr(shape, name) not in choices:
-            yield Problem(name, f'"{getattr(shape, name)}"', f"one of {', '.join(choices)}")
+    for name, known in _choices().items():
+        if getattr(shape, name) not in known:
+            yield Problem(name, f'"{getattr(shape, name)}"', f"one of {', '.join(known)}")
     for name, (low, high) in _RANGES.items():
         if not low <= getattr(shape, name) <= high:
             yield Problem(name, str(getattr(shape, name)), f"{low} to {high}")

@@ -12,24 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from seq2x.choices import (
-    Activation,
-    AttentionHistory,
-    AttentionPath,
-    AttentionScore,
-    Context,
-    ContextFrom,
-    ContextJoin,
-    Copy,
-    Decoder,
-    Kind,
-    Norm,
-    NormPosition,
-    OutputFrom,
-    Positions,
-    ProposalFrom,
-    Tied,
-)
+from seq2x import choices
 
 __all__ = ["ALLOWABLE", "AT_ONCE", "COUNTED", "Allowable", "Settings", "several", "tags"]
 
@@ -138,7 +121,7 @@ class Settings:
 
     # --- model
     preset: Literal["auto", "tiny", "small", "base", "big"] = _setting("auto", "model", "a set of sizes")
-    model: Literal["auto", Kind, "ngram", "hmm"] = _setting(
+    model: Literal["auto", choices.Kind, "ngram", "hmm"] = _setting(
         "auto",
         "model",
         "the kind of encoder and decoder; counted: ngram, a language model, and hmm, a hidden Markov model that tags",
@@ -155,23 +138,27 @@ class Settings:
     feedforward: _Count | None = _setting(None, "model", "inner width of the Transformer's feed-forward layers")
     dropout: _Share | None = _setting(None, "model", "dropout of embeddings and of each sub-layer's output")
     attention_dropout: _Share = _setting(0.0, "model", "dropout of attention weights (0 keeps the fused kernel)")
-    norm: Norm = _setting("layer", "model", "normalisation of the Transformer")
-    norm_position: NormPosition = _setting("pre", "model", "normalise before or after a sub-layer")
-    positions: Positions = _setting(
+    norm: choices.Norm = _setting("layer", "model", "normalisation of the Transformer")
+    norm_position: choices.NormPosition = _setting("pre", "model", "normalise before or after a sub-layer")
+    positions: choices.Positions = _setting(
         "sinusoidal", "model", "how Transformers and convolutions see positions (rotary: Transformers)"
     )
     kernel_width: Annotated[int, Ge(2), Le(1024)] = _setting(3, "model", "positions that one convolution sees (k)")
-    activation: Activation = _setting("relu", "model", "the feed-forward layer's non-linearity")
-    tied: Literal["auto", Tied] = _setting("auto", "model", "share embeddings: all three, target with output, none")
+    activation: choices.Activation = _setting("relu", "model", "the feed-forward layer's non-linearity")
+    tied: Literal["auto", choices.Tied] = _setting(
+        "auto", "model", "share embeddings: all three, target with output, none"
+    )
     bidirectional: bool = _setting(True, "model", "recurrent encoder reads both directions")
-    context: Context = _setting("attention", "model", "C = q(h1..hT): what a recurrent decoder gets of the source")
+    context: choices.Context = _setting(
+        "attention", "model", "C = q(h1..hT): what a recurrent decoder gets of the source"
+    )
     context_use: str = _setting(
         "state",
         "model",
         "where C goes: state, first, every, or several joined by + (state: as the first state)",
     )
-    attention: AttentionScore = _setting("additive", "model", "score of recurrent attention")
-    attention_history: AttentionHistory = _setting(
+    attention: choices.AttentionScore = _setting("additive", "model", "score of recurrent attention")
+    attention_history: choices.AttentionHistory = _setting(
         "none", "model", "what recurrent attention sees of its own former weights: the last, their sum, or both"
     )
     attention_temperature: Annotated[float, Gt(0.0), Le(100.0)] = _setting(
@@ -180,7 +167,7 @@ class Settings:
     attention_heads: _Count = _setting(
         1, "model", "heads of recurrent attention; divides width (the Transformer's: heads)"
     )
-    attention_path: AttentionPath = _setting(
+    attention_path: choices.AttentionPath = _setting(
         "any",
         "model",
         "where recurrent attention may go: any place, a window (local_m: moves on by one; local_p: predicted), on only"
@@ -195,17 +182,17 @@ class Settings:
     attention_alpha: Annotated[float, Ge(0.0), Le(100.0)] = _setting(
         0.0, "model", "weight of a score of recurrent attention from the state and the position alone; 0: none"
     )
-    context_from: ContextFrom = _setting(
+    context_from: choices.ContextFrom = _setting(
         "sum", "model", "C_t of recurrent attention: the weighted sum of the states, or their mean (the sum / S)"
     )
-    context_join: ContextJoin = _setting(
+    context_join: choices.ContextJoin = _setting(
         "concat", "model", "how C meets the state at the recurrent output: [h; C], h + W C, or a gate between the two"
     )
-    output_from: OutputFrom = _setting(
+    output_from: choices.OutputFrom = _setting(
         "all", "model", "the recurrent output sees: the state alone, or state, previous symbol and context"
     )
     input_feeding: bool = _setting(False, "model", "the last attention vector joins the next input (Luong et al. 2015)")
-    decoder: Decoder = _setting(
+    decoder: choices.Decoder = _setting(
         "standard",
         "model",
         "how outputs are written: symbol by symbol (coupled: by two recurrent cells, the second reads what was said); "
@@ -215,7 +202,7 @@ class Settings:
         1, "model", "ctc: places for a symbol that each source symbol gives, for outputs longer than their sources"
     )
 
-    copy: Copy = _setting(
+    copy: choices.Copy = _setting(
         "none",
         "model",
         "outputs from the source itself: generator copies or generates (See et al. 2017), pointer only copies "
@@ -266,7 +253,7 @@ class Settings:
         "learn from so many symbols at a time, without label smoothing (Jean et al. 2015); 0: from all. For large "
         "vocabularies",
     )
-    sampled_softmax_proposal: ProposalFrom = _setting(
+    sampled_softmax_proposal: choices.ProposalFrom = _setting(
         "log_uniform", "training", "which symbols are drawn: by the logarithm of their rank, or as often as they occur"
     )
     objective: Literal["likelihood", "reinforce", "self_critical", "minimum_risk"] = _setting(
