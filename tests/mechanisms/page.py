@@ -1,6 +1,7 @@
 """docs/mechanisms.md: every idea beside every kind of model, what each cell holds, and what the idea brought.
 
-The cells come from the table and the rules of the settings, the figures from recipes/results.jsonl alone.
+The cells come from the table and the rules of the settings, figures from recipes/results.jsonl alone, costs from
+benchmarks/mechanisms.jsonl alone.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ recurrent attention is put together are settings of recurrent models alone.
 
 Figures are of the recipe with the idea, then of the same recipe without it, on the same test set, with 95 % bootstrap
 intervals; one seed. Where the intervals overlap widely, an effect was not seen at that size. How long each was
-trained, and on what: [recipes](../recipes/README.md). What each costs: [benchmarks](../benchmarks/results.md).
+trained, and on what: [recipes](../recipes/README.md).
+
+Costs say how many times as long an update takes, and greedy decoding, with the idea as without it, all else equal
+(`python -m benchmarks.mechanisms`, paired rounds, with the 95 % interval of their median).
 """
 
 
@@ -82,6 +86,20 @@ def _results() -> dict[str, dict[str, Any]]:
     return {row["recipe"]: row for row in map(json.loads, lines)}
 
 
+def _costs() -> dict[str, str]:
+    """The last measured cost of each idea."""
+    file = ROOT / "benchmarks" / "mechanisms.jsonl"
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+    return {
+        row["idea"]: ", ".join(
+            f"{name} {found['median']:.2f} [{found['low']:.2f}-{found['high']:.2f}]"
+            for name in ("update", "decoding")
+            if (found := row.get(name))
+        )
+        for row in rows
+    }
+
+
 def _figures(mechanism: Mechanism, results: dict[str, dict[str, Any]]) -> str:
     """With and without, in each recipe that uses the idea."""
     found = [(name, base) for name, base, changed in _differences() if mechanism.is_in(name, changed)]
@@ -117,18 +135,19 @@ def _cell(mechanism: Mechanism, kind: str | None, reasons: dict[str, int]) -> st
 def page() -> str:
     """The whole page."""
     legend = "; ".join(f"**{letter}** {text}" for letter, text in LETTERS.items())
-    lines, reasons, results = [_HEAD.format(letters=legend)], dict[str, int](), _results()
+    lines, reasons = [_HEAD.format(letters=legend)], dict[str, int]()
+    results, costs = _results(), _costs()
     groups: dict[str, list[Mechanism]] = {}
     for mechanism in MECHANISMS.values():
         groups.setdefault(mechanism.group, []).append(mechanism)
     for group, mechanisms in groups.items():
         kinds = {kind: None for mechanism in mechanisms for kind in mechanism.kinds}
-        lines += [f"## {group}", "", f"| idea | command | {' | '.join(kinds)} | with, and without |"]
-        lines.append("|---|---|" + "---|" * len(kinds) + "---|")
+        lines += [f"## {group}", "", f"| idea | command | {' | '.join(kinds)} | with, and without | cost |"]
+        lines.append("|---|---|" + "---|" * len(kinds) + "---|---|")
         for mechanism in mechanisms:
             cells = [_cell(mechanism, mechanism.kinds.get(kind), reasons) for kind in kinds]
-            figures = _figures(mechanism, results)
-            lines.append(f"| `{mechanism.name}` | `{mechanism.command}` | {' | '.join(cells)} | {figures} |")
+            told = f"{_figures(mechanism, results)} | {costs.get(mechanism.name, '')}"
+            lines.append(f"| `{mechanism.name}` | `{mechanism.command}` | {' | '.join(cells)} | {told} |")
         lines.append("")
     lines += ["## Reasons", "", *(f"{number}. {why}" for why, number in reasons.items())]
     return "\n".join(line.replace(" |  |", " | |") for line in lines) + "\n"
