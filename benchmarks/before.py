@@ -1,0 +1,148 @@
+"""Whether this state is as fast as another one: the same work on both, in paired rounds, outputs compared first.
+
+    SEQ2X_DATA=... python -m benchmarks.before COMMIT [--rounds 9] [--threads 1]
+
+The other commit is laid beside in a worktree, for as long as this runs. Each state works in a process of its own, and
+they take turns: updates on Multi30k (batches of about 1,500 target tokens), and greedy and beam search of 64 lines, 20
+symbols each, by a GRU with attention and by a Transformer, 256 wide. A ratio above 1 says how many times as fast this
+state is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+LENGTH = 20
+SHAPES = {
+    "GRU": {"kind": "gru", "encoder_layers": 1, "decoder_layers": 1},
+    "Transformer": {"kind": "transformer", "encoder_layers": 3, "decoder_layers": 3},
+}
+
+
+def work(threads: int) -> None:
+    """In the process of one state: say what comes out, then answer each name of a piece of work with its rate."""
+    import time
+
+    import torch
+
+    torch.set_num_threads(threads)
+    pieces, digest = _pieces()
+    print(json.dumps(digest), flush=True)
+    for number, name in enumerate(line.strip() for line in sys.stdin):
+        began = time.perf_counter()
+        done = pieces[name](number)
+        print(json.dumps(done / (time.perf_counter() - began)), flush=True)
+
+
+def _pieces() -> tuple[dict[str, Callable[[int], float]], dict[str, Any]]:
+    """What is measured, by name, and what must be equal: first losses and outputs."""
+    import numpy as np
+    import torch
+
+    from benchmarks.training import batches, seq2x_updates
+    from seq2x.models import ModelShape, build
+    from seq2x.objectives.likelihood import Likelihood
+    from seq2x.search import Rules, search
+    from seq2x.types import NOTHING
+
+    size, parts = batches(Path(os.environ["SEQ2X_DATA"]), 6000, 1500)
+    few = parts[0].source._replace(values=parts[0].source.values[:64], lengths=parts[0].source.lengths[:64])
+    limits = np.full(64, LENGTH)
+
+    def decode(model: Any, beam: int) -> Any:
+        with torch.no_grad():
+            rules = Rules(beam_size=beam, min_length=LENGTH)
+            return search(model, model.encode(few), few.lengths.numpy(), limits, rules, None, NOTHING)
+
+    def decoded(model: Any, beam: int) -> Callable[[int], float]:
+        return lambda _: len(decode(model.eval(), beam).tokens)
+
+    pieces: dict[str, Callable[[int], float]] = {}
+    digest: dict[str, Any] = {}
+    for name, options in SHAPES.items():
+        torch.manual_seed(1)
+        model = build(ModelShape(source_size=size, target_size=size, tied="all", dropout=0.1, **options)).eval()
+        digest[f"{name}, loss"] = float(Likelihood(0.1)(model, parts[0]).total.detach())
+        for beam in (1, 5):
+            digest[f"{name}, beam {beam}"] = decode(model, beam).tokens[:, 0].tolist()
+        pieces[f"{name}: updates"] = seq2x_updates(model.train(), parts, "fp32")
+        still = build(ModelShape(source_size=size, target_size=size, tied="all", dropout=0.1, **options))
+        pieces |= {f"{name}: beam {beam}": decoded(still, beam) for beam in (1, 5)}
+    return pieces, digest
+
+
+class State:
+    """The process of one state."""
+
+    def __init__(self, tree: Path, threads: int) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, "--work", "--threads", str(threads)],
+            env={**os.environ, "PYTHONPATH": f"{tree / 'src'}:{tree}", "OMP_NUM_THREADS": str(threads)},
+            cwd=tree,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def said(self) -> Any:
+        """The next line."""
+        assert self.process.stdout is not None
+        return json.loads(self.process.stdout.readline())
+
+    def rate(self, name: str) -> float:
+        """Units of work per second."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{name}\n")
+        self.process.stdin.flush()
+        return float(self.said())
+
+
+def compare(tree: Path, rounds: int, threads: int) -> None:
+    """Print what differs, and the ratios."""
+    from benchmarks import paired
+
+    now, before = State(ROOT, threads), State(tree, threads)
+    ours, theirs = now.said(), before.said()
+    for what, value in ours.items():
+        print(f"{what}: {'equal' if value == theirs[what] else 'NOT EQUAL'}")
+    for name in (f"{shape}: {piece}" for shape in SHAPES for piece in ("updates", "beam 1", "beam 5")):
+        pairs = []
+        for number in range(-1, rounds):  # the first warms up
+            order = (now, before) if number % 2 else (before, now)
+            rates = {state: state.rate(name) for state in order}
+            pairs += [(rates[now], rates[before])] if number >= 0 else []
+        print(f"{name}: {paired.ratio(*zip(*pairs, strict=True))} times as fast", flush=True)
+
+
+def main() -> None:
+    """See the module's docstring."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("commit", nargs="?")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.work:
+        return work(arguments.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder) / "tree"
+        git = ["git", "-C", str(ROOT), "worktree"]
+        subprocess.run([*git, "add", "--detach", str(tree), arguments.commit], check=True, capture_output=True)
+        try:
+            compare(tree, arguments.rounds, arguments.threads)
+        finally:
+            subprocess.run([*git, "remove", "--force", str(tree)], check=True)
+    return None
+
+
+if __name__ == "__main__":
+    main()
