@@ -16,7 +16,8 @@ ALIGNED = {"columns": "source=1,target=2,alignment=3"}
         ({"width": 20, "heads": 4, "positions": "rotary"}, "width = 20, heads = 4 and positions"),
         ({"tied": "all", "joint_vocab": False}, 'tied = "all" and joint_vocab = false'),
         ({"tied": "all", "source_units": "char", "target_units": "bpe"}, 'tied = "all", but source_units'),
-        ({"model": "conv", "positions": "rotary"}, "convolutions do not have: sinusoidal or learned"),
+        ({"model": "conv", "positions": "rotary"}, "self-attention, which it does not have: sinusoidal or learned"),
+        ({"model": "lstm", "positions": "rotary"}, "what is read in order needs none"),
         ({"model": "conv", "decoder": "coupled"}, "it is two recurrent cells: model = gru, lstm or rnn"),
         ({"model": "transformer", "decoder": "coupled"}, "it is two recurrent cells"),
         ({"model": "gru", "decoder": "coupled", "decoder_layers": 2}, "it is two cells, one layer"),
@@ -92,7 +93,6 @@ def test_contradictions(values, message):
     [
         {"width": 30, "heads": 4, "model": "gru"},
         {"width": 20, "positions": "rotary"},
-        {"width": 21, "positions": "rotary", "model": "gru"},
         {"tied": "all", "source_units": "char"},
         {"n_best": 6, "sample": True},
         {"context_use": "state+every+first"},

@@ -113,10 +113,11 @@ def _model_rule(s: Settings) -> str:
                 f'attention_heads = {s.attention_heads} and attention_path = "{s.attention_path}"; such a path goes'
                 ' from one place to the next, so it is for one head (attention_path = "local_p" is for several)'
             )
-    if s.model == "conv" and s.positions == "rotary":
+    if s.positions == "rotary" and s.model not in ("auto", "transformer"):
+        nearest = "sinusoidal or learned" if s.model == "conv" else "leave it out, what is read in order needs none"
         return (
-            'model = "conv" and positions = "rotary"; rotations are for the queries and keys of self-attention, which '
-            "convolutions do not have: sinusoidal or learned"
+            f'model = "{s.model}" and positions = "rotary"; rotations are for the queries and keys of self-attention, '
+            f"which it does not have: {nearest}"
         )
     uses = s.context_use.split("+")
     if len(set(uses)) < len(uses) or not set(uses) <= set(_CONTEXT_USES):
