@@ -18,11 +18,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from seq2x.types import EOS
+from seq2x.types import EOS, SPECIALS
 
 from .pooling import valid
 
-__all__ = ["Chain"]
+__all__ = ["Chain", "of_labels"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,12 @@ class Chain:
             items.append(gained_B + _at(ahead[place + 1], after_B) - _at(ahead[place], history_B))
             history_B = after_B
         return torch.stack(items, 1)
+
+
+def of_labels(unary_BTV: Tensor) -> Tensor:
+    """`unary_BTV` with -inf for the special symbols, which are labels of no place: they have no part in Z."""
+    special_V = torch.arange(unary_BTV.shape[-1], device=unary_BTV.device) < len(SPECIALS)
+    return unary_BTV.masked_fill(special_V, -torch.inf)
 
 
 def _at(scores: Tensor, ids: Tensor) -> Tensor:
