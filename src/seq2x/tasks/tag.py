@@ -8,6 +8,7 @@ A line of N blank-separated tokens gives N blank-separated labels, whatever the 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from itertools import chain, islice
@@ -39,6 +40,7 @@ from seq2x.types import EOS, NOTHING, PAD, SPECIALS, Alternative, Batch, Example
 __all__ = ["Tag"]
 
 _LEARN = 1_000_000  # lines that codecs are learned on at most
+_PLACED = ("transformer", "conv")  # kinds that are told positions
 _Ints: TypeAlias = npt.NDArray[np.int64]
 
 
@@ -67,7 +69,8 @@ class _Tagged(NamedTuple):
 
 
 class Tag(Task):
-    """A tagger. Texts of more than `max_source_length` tokens are tagged in parts of so many.
+    """A tagger. Where positions are learned, texts of more than `max_source_length` tokens are tagged in parts of so
+    many, and are `truncated`: no token sees those of another part. All other models read a text as a whole.
 
     An unknown token is told by its letters; an unknown label, in a pair that is scored, is `<unk>`, never given itself.
     """
@@ -75,6 +78,7 @@ class Tag(Task):
     NAME = "tag"
     SOURCE = TokenCodec
     ENDS: ClassVar[bool] = False
+    TRUNCATED: ClassVar[str] = "input longer than the model reads at once; it was tagged in parts"
     model: Labeller | Hmm
 
     def __init__(
@@ -157,14 +161,24 @@ class Tag(Task):
         results = [_Tagged((), ())] * len(sources)
         for part, tagged in zip(parts, self._work(work, parts, batch_size), strict=True):
             results[part.row] = _joined(results[part.row], tagged)
-        return [TargetScore(one.score, self._names(one.labels), one.labels, one.log_p) for one in results]
+        times = Counter(part.row for part in parts)
+        return [
+            TargetScore(one.score, self._names(one.labels), one.labels, one.log_p, truncated=times[row] > 1)
+            for row, one in enumerate(results)
+        ]
 
     def _work(
         self, work: Callable[[Sequence[_Part]], list[Any]], parts: Sequence[_Part], size: int, alike: bool = False
     ) -> list[Any]:
-        """`work` of all `parts`, in their order, `size` together, the longest first, so that little is padding."""
+        """`work` of all `parts`, in their order, `size` together, the longest first, so that little is padding; of such
+        as are longer than `max_source_length` fewer, so that no rectangle is larger than one of texts of that length.
+        """
         order = sorted(range(len(parts)), key=lambda number: -len(parts[number].tokens))
-        batches = [[parts[number] for number in order[begin : begin + size]] for begin in range(0, len(order), size)]
+        most, batches = size * self.about.shape.max_source_length, list[list[_Part]]()
+        for number in order:
+            if not batches or len(batches[-1]) >= max(1, min(size, most // len(batches[-1][0].tokens))):
+                batches.append([])
+            batches[-1].append(parts[number])
         with evaluating([self]):
             found = chain.from_iterable(in_order(work, batches, self.device, alike))
         return [result for _, result in sorted(zip(order, found, strict=True), key=lambda pair: pair[0])]
@@ -172,7 +186,9 @@ class Tag(Task):
     def _parts(self, row: int, text: str, labels: Sequence[int] = ()) -> Iterator[_Part]:
         """The tokens of a text, as many together as the model reads at once."""
         tokens = np.array(self.source_codec.encode(text), np.int64).reshape(-1, SYMBOLS)
-        most = self.about.shape.max_source_length
+        shape = self.about.shape
+        ends = isinstance(shape, ModelShape) and shape.kind in _PLACED and shape.positions == "learned"
+        most = shape.max_source_length if ends else max(1, len(tokens))
         for begin in range(0, len(tokens), most):
             yield _Part(row, tokens[begin : begin + most], tuple(labels[begin : begin + most]))
 
@@ -221,6 +237,7 @@ class Tag(Task):
             log_p=first.log_p,
             token_log_p=first.token_log_p,
             alternatives=tuple(best) if n > 1 else (),
+            truncated=len(parts) > 1,
         )
 
     def _alternative(self, one: _Tagged) -> Alternative:

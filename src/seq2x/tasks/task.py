@@ -57,6 +57,8 @@ class Task(ABC):
     """What reads its codecs from a run folder."""
     ENDS: ClassVar[bool] = True
     """Whether its targets end with `</s>`, which is then predicted, counted and scored like any other symbol."""
+    TRUNCATED: ClassVar[str] = "input longer than the model reads; its end was not seen"
+    """What is said of inputs whose prediction, or score, is `truncated`."""
 
     def __init__(
         self,
