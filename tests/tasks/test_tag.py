@@ -4,9 +4,12 @@ import pytest
 import torch
 
 from seq2x.codecs.tokens import TokenCodec, learn_labels
+from seq2x.errors import DataError, OutOfMemory
 from seq2x.models import ModelShape, build_labeller
-from seq2x.settings import Settings
+from seq2x.predict import Predictor
+from seq2x.settings import Settings, without_effect
 from seq2x.tasks import About, Tag
+from seq2x.types import EOS
 
 LINES = ["the cat sat", "the dog sat", "a dog ran home"]
 LABELS = ["D N V", "D N V A"]
@@ -71,3 +74,30 @@ def test_one_long_text_makes_no_large_rectangle(monkeypatch):
     monkeypatch.setattr(task.model, "chain", watched)
     task.predict(["a"] * 6 + [LONG], Settings(batch_size=4))
     assert sizes == [(2, 20), (4, 1), (1, 1)]
+
+
+def test_what_does_not_fit_into_memory_is_told_by_its_characters(monkeypatch):
+    def full(source):
+        raise MemoryError
+
+    task = make_tagger()
+    monkeypatch.setattr(task.model, "chain", full)
+    with pytest.raises(OutOfMemory, match="one input of 11 characters"):
+        task.predict(["the cat sat"], Settings())
+
+
+def test_labels_to_score_are_as_many_as_tokens_and_a_source_is_read_once(monkeypatch):
+    task, read = make_tagger(), []
+    encode = task.source_codec.encode
+    monkeypatch.setattr(task.source_codec, "encode", lambda text: read.append(text) or encode(text))
+    with pytest.raises(DataError, match="pair 2: 3 tokens and 2 labels") as caught:
+        task.score(["a", "the cat sat"], ["D", [4, 5, EOS]])
+    assert caught.value.row == 1 and read == ["a", "the cat sat"]
+
+
+def test_what_a_tagger_has_no_use_for_is_told_once():
+    run = Predictor(make_tagger())
+    asked = {"backend": "native", "lm_weight": 0.5, "lm_use": "rerank", "n_best": 4, "beam_size": 2}
+    told = [*without_effect(run.settings(**asked), asked), *run.task.unused(asked)]
+    assert [line.split()[0] for line in told] == ["backend", "beam_size", "lm_use", "lm_weight"]
+    assert len(run("the cat", details=True, **asked).alternatives) == 4

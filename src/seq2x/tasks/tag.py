@@ -21,7 +21,7 @@ import torch
 from seq2x.arrays import to_numpy
 from seq2x.codecs.text import TextCodec
 from seq2x.codecs.tokens import SYMBOLS, TokenCodec, learn_labels
-from seq2x.data.pairing import misfit
+from seq2x.data.pairing import unequal
 from seq2x.data.store import Store
 from seq2x.errors import DataError, DivergedError, FolderError, UsageError
 from seq2x.models import Hmm, HmmShape, Labeller, ModelShape, Shape, build_labeller, shape_of
@@ -45,16 +45,12 @@ _Ints: TypeAlias = npt.NDArray[np.int64]
 
 
 class _Part(NamedTuple):
-    """Tokens `[n,F]` of item `row` of a call, all of them or, of a very long text, some; and labels, if given."""
+    """Tokens `[n,F]` of the `text` that is item `row` of a call, all or some of them; and their labels, if given."""
 
     row: int
+    text: str
     tokens: _Ints
     labels: tuple[int, ...] = ()
-
-    @property
-    def text(self) -> str:
-        """As long as the part is, for messages."""
-        return " " * len(self.tokens)
 
 
 class _Tagged(NamedTuple):
@@ -149,11 +145,10 @@ class Tag(Task):
         for row, (text, target) in enumerate(zip(sources, targets, strict=True)):
             ids = self.target_codec.encode(target) if isinstance(target, str) else list(target)
             ids = ids[:-1] if ids[-1:] == [EOS] else ids
-            tokens = len(self.source_codec.encode(text)) // SYMBOLS
-            if len(ids) != tokens:
-                found = misfit(self.NAME, text, " ".join(["-"] * len(ids)))
-                raise DataError(f"pair {row + 1:,}", found, "a label for each token", row=row)
-            parts += self._parts(row, text, ids)
+            found = list(self._parts(row, text, ids))
+            if wrong := unequal(sum(len(part.tokens) for part in found), len(ids)):
+                raise DataError(f"pair {row + 1:,}", wrong, "a label for each token", row=row)
+            parts += found
 
         def work(some: Sequence[_Part]) -> list[_Tagged]:
             return halving(self._scored, some)
@@ -170,8 +165,8 @@ class Tag(Task):
     def _work(
         self, work: Callable[[Sequence[_Part]], list[Any]], parts: Sequence[_Part], size: int, alike: bool = False
     ) -> list[Any]:
-        """`work` of all `parts`, in their order, `size` together, the longest first, so that little is padding; of such
-        as are longer than `max_source_length` fewer, so that no rectangle is larger than one of texts of that length.
+        """`work` of all `parts`, in their order, `size` together, the longest first, so that little is padding; fewer
+        of such as are longer than `max_source_length`: no more tokens than as many of that length would have.
         """
         order = sorted(range(len(parts)), key=lambda number: -len(parts[number].tokens))
         most, batches = size * self.about.shape.max_source_length, list[list[_Part]]()
@@ -190,7 +185,7 @@ class Tag(Task):
         ends = isinstance(shape, ModelShape) and shape.kind in _PLACED and shape.positions == "learned"
         most = shape.max_source_length if ends else max(1, len(tokens))
         for begin in range(0, len(tokens), most):
-            yield _Part(row, tokens[begin : begin + most], tuple(labels[begin : begin + most]))
+            yield _Part(row, text, tokens[begin : begin + most], tuple(labels[begin : begin + most]))
 
     def _chain(self, parts: Sequence[_Part]) -> Chain:
         lengths = np.array([len(part.tokens) for part in parts], np.int64)
