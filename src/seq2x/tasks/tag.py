@@ -202,12 +202,12 @@ class Tag(Task):
         lengths = to_numpy(found.lengths)
         labels, scores = viterbi(unary, lengths, transitions, n)
         _require_numbers(scores[:, 0], parts)
-        best: list[list[_Tagged]] = [[] for _ in parts]
-        for rank in range(n):
-            items = to_numpy(found.items(torch.from_numpy(labels[:, rank]).to(self.device)))
-            for row in np.flatnonzero(scores[:, rank] > -np.inf):
-                best[row].append(_tagged(labels[row, rank], items[row], lengths[row]))
-        return best
+        items = to_numpy(found.items(torch.from_numpy(labels).to(self.device)))
+        there = scores > -np.inf
+        return [
+            [_tagged(labels[row, rank], items[row, rank], lengths[row]) for rank in np.flatnonzero(there[row])]
+            for row in range(len(parts))
+        ]
 
     def _scored(self, parts: Sequence[_Part]) -> list[_Tagged]:
         found, lengths = self._chain(parts), np.array([len(part.labels) for part in parts])
