@@ -252,6 +252,8 @@ def test_a_tagger_is_made_where_it_is_asked_for_and_is_only_mentioned_where_the_
     assert looked.labels and plan(looked, Settings()).settings.task == "generate"
     assert "--task tag" in plan(looked, Settings()).reasons["task"]
     assert "--task tag" not in plan(dataclasses.replace(looked, labels=False), Settings()).reasons["task"]
+    strange = [("the\u00a0dog barks now", "D V A"), ("a\u3000cat sat down", "D V A")] * 60  # blanks are U+0020 alone
+    assert profile(examples(strange)).labels
     for asked in (Settings(task="tag"), Settings(crf=True), Settings(model="hmm")):
         found = plan(profile(tokens, task=task_of(asked)[0]), asked)
         assert (found.settings.task, found.settings.valid_metric) == ("tag", "accuracy")

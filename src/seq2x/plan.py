@@ -13,8 +13,10 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from seq2x.data.pairing import misfit
 from seq2x.metrics import Fit, are_symbols, fit
 from seq2x.settings import COUNTED, Settings, tags
 from seq2x.types import Example
@@ -47,7 +49,7 @@ class Profile:
     shared: float
     fit: Fit  # the metrics that fit the targets
     alone: bool = False
-    labels: bool = False  # each target has as many blank-separated symbols of a small set as its source has words
+    labels: bool = False  # each target has a symbol of a small set for each token of its source
 
     @property
     def counted(self) -> str:
@@ -92,7 +94,7 @@ def profile(examples: Iterable[Example], pairs: int | None = None, task: str = "
     source, target = _side(sources), _side(targets)
     letters = [Counter(c for text in side for c in text.lower() if c.isalpha()) for side in (sources, targets)]
     common = _overlap(*letters)
-    labels = target.symbols and all(len(s.split()) == len(t.split()) for s, t in zip(sources, targets, strict=True))
+    labels = target.symbols and not any(map(partial(misfit, "tag"), sources, targets))
     return Profile(
         total if pairs is None else pairs, source, target, common, fit(sources, references, task), labels=labels
     )

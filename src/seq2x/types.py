@@ -381,8 +381,8 @@ class Prediction:
     that was asked for is part of the output, and its symbols count like all others. `stopped`: "end", "length" (cut by
     the limit, or because nothing was allowed to follow), "loop" (cut where it said the same again and again), "empty"
     (blank input) or "unmet": there is no output as it was to be, and `unmet` says why. `truncated`: the input was
-    longer than the model (of an ensemble: one of them) reads, or the output was cut. `alternatives`: the n best, if
-    more than one was asked for, no two with equal text; or the draws, equal ones too.
+    longer than the model (of an ensemble: one of them) reads, or the output was cut; a tagger's text was read in parts.
+    `alternatives`: the n best, if more than one was asked for, no two with equal text; or the draws, equal ones too.
     """
 
     value: str

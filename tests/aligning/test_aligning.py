@@ -14,6 +14,7 @@ from seq2x.aligning.symmetry import SYMMETRIES
 from seq2x.errors import DataError, UsageError
 
 PAIRS = [("a b", "x y z"), ("b c a", "y x"), ("c", "z"), ("a a b", "x x"), ("", "x"), ("b", ""), ("c b", "z y")]
+HOUSE = [b"das Haus\tthe house", b"das Buch\tthe book", b"ein Buch\ta book"]
 TOKENS = [(source.split(), target.split()) for source, target in PAIRS]
 
 
@@ -110,7 +111,7 @@ def test_company_changes_nothing():
 
 def test_the_house(tmp_path):
     path = tmp_path / "toy.tsv"
-    path.write_text("das Haus\tthe house\ndas Buch\tthe book\nein Buch\ta book\n")
+    path.write_bytes(b"\n".join(HOUSE) + b"\n")
     for symmetry in SYMMETRIES:
         assert seq2x.align(path, symmetry=symmetry) == [[(0, 0), (1, 1)]] * 3
 
@@ -122,6 +123,33 @@ def test_every_record_has_a_line_and_empty_sides_have_no_links(tmp_path):
     assert len(found) == len(PAIRS) and found[4] == found[5] == []
     for (source, target), links in zip(TOKENS, found, strict=True):
         assert all(i < len(source) and j < len(target) for i, j in links)
+
+
+@pytest.mark.parametrize(
+    ("rows", "gap", "why"),
+    [
+        ([b"source\ttarget", *HOUSE], 0, "1 x header row, not read as data"),
+        ([*HOUSE[:2], b"bad \xff\tx", HOUSE[2]], 2, "1 x line that is not UTF-8, skipped"),
+        ([*HOUSE, b"bad \xff\tx"], 3, "1 x line that is not UTF-8, skipped"),
+    ],
+)
+def test_line_n_of_the_links_is_of_line_n_of_the_file(tmp_path, rows, gap, why):
+    path, said = tmp_path / "pairs.tsv", []
+    path.write_bytes(b"\n".join(rows) + b"\n")
+    found = seq2x.align(path, on_bad_utf8="skip", say=said.append)
+    assert found == [[] if row == gap else [(0, 0), (1, 1)] for row in range(4)]
+    assert said[0] == f"{why} ({path}:{gap + 1})"
+    sides = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    for side, file in enumerate(sides):
+        file.write_bytes(b"".join(row.split(b"\t")[side] + b"\n" for row in rows))
+    assert len(seq2x.align(sides, on_bad_utf8="skip")) == 4
+
+
+def test_several_right_outputs_are_refused(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text('{"source": "das Haus", "target": ["the house", ""]}\n{"source": "a", "target": ["b", "c"]}\n')
+    with pytest.raises(DataError, match=r"pairs.jsonl:2: 2 right outputs"):
+        seq2x.align(path)
 
 
 def test_turned_round_is_turned_round(tmp_path):

@@ -104,13 +104,25 @@ def test_company_changes_nothing(tagged, model):
 
 
 @every_model
-def test_a_long_text_is_tagged_in_parts(tagged, model):
+def test_a_long_text_is_tagged_as_a_whole(tagged, model):
     run = seq2x.load(tagged / model, "cpu")
+    assert not run("x 1 " * 300, details=True).truncated
     best, second = run("x 1 " * 300, details=True, n_best=2).alternatives
     assert len(best.tokens) == len(best.token_log_p) == 600 and best.log_p > second.log_p
     assert sum(a != b for a, b in zip(best.ids, second.ids, strict=True)) >= 1
     (scored,) = run.task.score(["x 1 " * 300], [best.value])
     assert scored.log_p == pytest.approx(best.log_p, abs=1e-4)
+
+
+def test_what_is_tagged_in_parts_is_told(tagged, tmp_path):
+    words = ["--model", "transformer", "--positions", "learned", "--max-source-length", 7, "--heads", 2]
+    ended = cli("train", tagged / "train.tsv", "--out", tmp_path / "run", *TINY, *words, "--max-steps", 2)
+    assert ended.code == 0, ended.err
+    ended = cli("predict", tmp_path / "run", stdin=b"x 1\n" + b"x 1 " * 4 + b"\n")
+    assert "1 x input longer than the model reads at once; it was tagged in parts" in ended.err
+    path = write(tmp_path / "long.tsv", [("x 1 " * 4, "N NUM " * 4), ("x", "N")])
+    for command in ("evaluate", "score"):
+        assert "1 x input longer than the model reads at once" in cli(command, tmp_path / "run", path).err
 
 
 @every_model

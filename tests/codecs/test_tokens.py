@@ -25,6 +25,11 @@ def test_n_tokens_are_n_rows_whatever_they_are(form, text):
     assert all(symbol == PAD or symbol >= FIRST for symbol in codec.encode(text))
 
 
+def test_only_blanks_part_tokens_and_what_is_blank_has_none():
+    assert split_tokens(" a\u00a0b \t  c\n") == ["a\u00a0b", "\t", "c"]
+    assert [split_tokens(text) for text in ("", "  ", "\t", "\u00a0 \u2003")] == [[]] * 4
+
+
 def test_a_word_seen_twice_is_itself_and_others_are_told_by_their_letters():
     the, cat, stalking = rows("the cat stalking")
     walking = rows("Walking")[0]

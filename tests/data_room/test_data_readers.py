@@ -131,6 +131,12 @@ def test_empty_sides_are_counted(tmp_path):
     assert [e.line for e in kept] == [1, 2, 3, 4, 5] and kept[3] == Example("", ("",), 4)
 
 
+def test_lines_that_are_no_records_are_kept_where_lines_are_counted(tmp_path):
+    path, notes = write(tmp_path, b"source\ttarget\na\tb\n\tc\n\xff\td\n"), Notes()
+    kept = list(read([path], sniff([path]), notes, on_bad_utf8="skip", keep_lines=True))
+    assert [(e.line, e.targets) for e in kept] == [(1, ()), (2, ("b",)), (3, ("c",)), (4, ())] and notes.read == 2
+
+
 @pytest.mark.parametrize("data", ["", "\n\n\n", "\ufeff\n"])
 def test_nothing_there(tmp_path, data):
     with pytest.raises(DataError, match="no examples"):

@@ -113,6 +113,16 @@ def test_a_labelling_has_its_share_of_all_of_them(order):
 
 
 @pytest.mark.parametrize("order", [1, 2])
+def test_special_symbols_have_no_share_even_where_no_unknown_word_was_counted(order):
+    model = Hmm(HmmShape(source_size=S, target_size=V, order=order))
+    model.fit(1, lambda: [batch([[A, B]] * 2, [[4, 5]] * 2)])
+    every = list(itertools.product((3, 4, 5), repeat=3))
+    found = model.log_prob(tensors(batch([[A, (UNKNOWN, 7, 8), B]] * len(every), every)))
+    assert float(found.total.exp().sum()) == pytest.approx(1.0, abs=1e-12)
+    assert model.fit(2, lambda: [TAGGED], lambda: UNLABELLED) < model.fit(3, lambda: [TAGGED], lambda: UNLABELLED)
+
+
+@pytest.mark.parametrize("order", [1, 2])
 def test_em_adds_what_is_expected_by_enumeration(order):
     before, after = fitted(order), fitted(order, passes=2)
     transitions, words, _ = (table.numpy().copy() for table in count(lambda: [TAGGED], S, V, order))

@@ -57,6 +57,15 @@ def test_z_and_every_probability_are_those_of_the_sum_over_all(order):
                 assert float(items[place]) == pytest.approx(log_sum(begun) - log_sum(before), abs=1e-12)
 
 
+@pytest.mark.parametrize("order", [0, 1, 2])
+def test_several_labellings_of_a_row_share_one_recursion(order, monkeypatch):
+    chain, calls, ahead = chain_of(order), [], Chain._ahead
+    given = torch.randint(V, (len(LENGTHS), 3, max(LENGTHS)), generator=torch.Generator().manual_seed(1))
+    each = [chain.items(given[:, number]) for number in range(3)]
+    monkeypatch.setattr(Chain, "_ahead", lambda self, table: calls.append(1) or ahead(self, table))
+    assert torch.equal(chain.items(given), torch.stack(each, 1)) and len(calls) == min(order, 1)
+
+
 @pytest.mark.parametrize("order", [1, 2])
 def test_the_gradient_of_log_z_is_what_is_expected(order):
     chain = chain_of(order)

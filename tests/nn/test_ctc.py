@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from seq2x.nn.ctc import CtcOutput, Emissions, spelled
+from seq2x.nn.ctc import CtcOutput, Emissions, losses_spelled
 from seq2x.types import EOS, PAD
 
 BLANK = 5
@@ -62,8 +62,7 @@ def test_the_loss_and_its_gradient_are_those_of_the_recursion():
         total, plain = frames.losses(ids[:, number], 0.3)
         (found,) = torch.autograd.grad(total, logits)
         frames = Emissions(torch.log_softmax(logits, -1), FRAMES)
-        _, whole = spelled(frames.log_p, FRAMES, ids[:, number, None])
-        ours = -whole[:, 0, int(lengths[0, number]) - 1].sum()
+        ours = losses_spelled(frames.log_p, FRAMES, ids[:, number], lengths[:, number] - 1).sum()
         (expected,) = torch.autograd.grad(ours, logits)
         torch.testing.assert_close(total, ours, rtol=0, atol=1e-12)
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
@@ -74,6 +73,11 @@ def test_the_loss_and_its_gradient_are_those_of_the_recursion():
 def test_what_does_not_fit_is_infinitely_unlikely_and_symbols_have_no_weights():
     frames, (ids, _) = emissions(), target((3, 3, 3))
     assert frames.losses(ids[:, 0])[0] == torch.inf
+    log_p = frames.log_p.clone().requires_grad_()
+    ours = losses_spelled(log_p, FRAMES, ids[:, 0], torch.tensor([3, 3]))  # what a device has
+    assert torch.isfinite(ours).tolist() == [True, False] and ours[1] == torch.inf
+    (found,) = torch.autograd.grad(ours.sum(), log_p)
+    assert torch.isfinite(found).all() and (found[1] == 0).all()
     with pytest.raises(ValueError, match="no weights"):
         frames.losses(ids[:, 0], 0.0, torch.ones(2, 4))
 

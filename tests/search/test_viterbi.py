@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from seq2x import arrays
 from seq2x.search.viterbi import viterbi
 from seq2x.types import EOS, PAD
 
@@ -44,6 +45,24 @@ def test_the_best_are_the_best_of_all(order, k):
         np.testing.assert_allclose(scores[row, :there], [score for _, score in expected[:there]], atol=1e-12)
         assert (scores[row, there:] == -np.inf).all()
         assert (labels[row, :, length:] == PAD).all()
+
+
+def test_ways_to_a_place_are_ranked_without_sorting_all_of_them(monkeypatch):
+    draw, widths, top = np.random.default_rng(2), [], arrays.top
+    unary, transitions = draw.normal(size=(2, 6, 30)), draw.normal(size=(30, 30))
+    monkeypatch.setattr(arrays, "top", lambda x, c: widths.append(x.shape[1]) or top(x, c))
+    few = viterbi(unary, np.array([6, 4]), transitions, 5)
+    assert max(widths[:-1]) == 5  # the last ranks the ends
+    monkeypatch.undo()
+    many = viterbi(unary, np.array([6, 4]), transitions, 40)
+    assert np.array_equal(few.labels, many.labels[:, :5]) and np.array_equal(few.scores, many.scores[:, :5])
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_what_is_no_number_is_not_hidden(k):
+    unary, transitions = problem(1)
+    unary[0, 1, 2] = np.nan
+    assert np.isnan(viterbi(unary, LENGTHS, transitions, k).scores[0, 0])
 
 
 @pytest.mark.parametrize("order", [0, 1, 2])

@@ -120,6 +120,8 @@ def test_contradictions(values, message):
         {"task": "lm", "model": "ngram", "valid_metric": "loss", "vocab_from": "runs/a"},
         {"model": "ngram"},
         {"task": "tag", "model": "conv", "crf": True},
+        {"task": "tag", "n_best": 4, "beam_size": 2},
+        {"model": "hmm", "n_best": 9, "diversity_groups": 3, "min_length": 4, "max_length": 2},
         {"model": "hmm", "hmm_order": 2, "unlabelled": "more.txt"},
         {"task": "lm", "model": "conv", "direction": "right_to_left", "sampled_softmax": 10},
     ],

@@ -1,5 +1,6 @@
 """Taggers in a run folder: an interruption changes nothing, whether they are counted or trained by gradients."""
 
+import json
 import random
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from tests.training.runs import content
 
 import seq2x
-from seq2x.errors import UsageError
+from seq2x.errors import DataError, UsageError
 from seq2x.models import Hmm
 from seq2x.settings import Settings
 from seq2x.training import train
@@ -60,6 +61,27 @@ def test_the_folder_holds_what_was_counted(files, tmp_path):
     assert task.about.shape.order == 2 and not list(task.model.parameters())
     again.load_state_dict(task.model.state_dict())
     assert again.transitions.dtype == torch.float64 and float(again.words.sum()) > 30
+
+
+def test_unlabelled_sources_are_read_as_inputs_are(files, tmp_path):
+    plain = go(files, tmp_path / "plain")
+    records = tmp_path / "alone.jsonl"
+    lines = files[1].read_text().splitlines()
+    records.write_text("".join(json.dumps({"id": line[:1], "source": line}) + "\n" for line in lines))
+    again = go((files[0], records), tmp_path / "again")
+    tables = [seq2x.load(run.folder, "cpu").task.to_files() for run in (plain, again)]
+    assert tables[0] == tables[1]
+    (tmp_path / "alone.tsv").write_text("aa ba\naa\tA\n")
+    with pytest.raises(DataError, match=r"alone.tsv:2: a TAB.*cut -f1"):
+        go((files[0], tmp_path / "alone.tsv"), tmp_path / "never")
+    assert not (tmp_path / "never").exists()
+
+
+def test_unlabelled_sources_that_are_set_aside_are_told_once(files, tmp_path):
+    with files[1].open("a") as file:
+        file.write("aa ab ba bb aa ab\n" * 2)
+    go(files, tmp_path / "run", max_source_length=5)
+    assert (tmp_path / "run" / "log.txt").read_text().count("unlabelled: 2 x source above max_source_length") == 1
 
 
 def test_seeds_are_counted_each(files, tmp_path):

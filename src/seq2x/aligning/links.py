@@ -14,6 +14,7 @@ from seq2x.codecs.unicode import normalise
 from seq2x.data import Notes, read, sniff
 from seq2x.errors import DataError, UsageError, nearest
 from seq2x.settings import resolve
+from seq2x.types import Example
 
 __all__ = ["align"]
 
@@ -31,12 +32,13 @@ def align(
     say: Callable[[str], None] | None = None,
     **settings: Any,
 ) -> list[list[tuple[int, int]]]:
-    """The links of each pair in `paths` (one file, or a source and a target file), sorted: (source place, target
-    place), both from 0. A pair with an empty side has none.
+    """The links of each line of `paths` (one file, or a source and a target file), sorted: (source place, target
+    place), both from 0. A pair with an empty side has none, nor has a header row or a line that is skipped: line n of
+    the links is of line n of the file.
 
     Words are what stands between blanks, lower-cased unless `keep_case`. Each direction is `iterations` steps of IBM
     model 1 and as many of the hidden Markov model; `symmetry` (see `seq2x.aligning.symmetry`) makes one of both. `say`
-    is told log p. `settings`: how the files are read. Raises `UsageError`, `DataError`.
+    is told what is noted of the files, and log p. `settings`: how the files are read. Raises `UsageError`, `DataError`.
     """
     if symmetry not in SYMMETRIES:
         raise UsageError("symmetry", f'"{symmetry:.80}"', "", nearest(symmetry, SYMMETRIES))
@@ -45,7 +47,7 @@ def align(
     for name in settings:
         if name not in _FILE:
             raise UsageError(name, "it has no use here", f"one of {', '.join(_FILE)}")
-    pairs = _read(paths, not keep_case, settings)
+    pairs = _read(paths, not keep_case, settings, say)
     none: Links = frozenset()
     forward, backward = [none] * len(pairs), [none] * len(pairs)
     if symmetry != "backward":
@@ -58,17 +60,28 @@ def align(
     return [sorted(join(a, b)) for a, b in zip(forward, backward, strict=True)]
 
 
-def _read(paths: Paths, lower: bool, settings: dict[str, Any]) -> _Pairs:
-    """The tokens of both sides of every record, of those with empty sides too."""
+def _read(paths: Paths, lower: bool, settings: dict[str, Any], say: Callable[[str], None] | None) -> _Pairs:
+    """The tokens of both sides of every line, of one that holds no pair none."""
     files = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     how = resolve(settings, "align")
     columns = sniff(files, how.format, how.columns, max_line_bytes=how.max_line_bytes)
     notes, limit = Notes(), how.max_line_bytes
-    examples = list(read(files, columns, notes, max_line_bytes=limit, on_bad_utf8=how.on_bad_utf8, keep_empty=True))
-    pairs = [(_tokens(e.source, lower), _tokens(e.targets[0], lower)) for e in examples]
+    examples = read(files, columns, notes, max_line_bytes=limit, on_bad_utf8=how.on_bad_utf8, keep_lines=True)
+    pairs = [(_tokens(e.source, lower), _tokens(_target(e), lower)) for e in examples]
     if not any(source and target for source, target in pairs):
         raise DataError(os.fspath(files[0]), "no pairs of words", "a source and a target", notes.summary())
+    if say:
+        for line in notes.lines():
+            say(line)
     return pairs
+
+
+def _target(example: Example) -> str:
+    """The one right output of a record, "" of a line that is none. Raises `DataError` for several."""
+    if len(example.targets) > 1:
+        found, todo = f"{len(example.targets)} right outputs", "links are of one: give each a line of its own"
+        raise DataError(f"{example.file}:{example.line}", found, "one", todo)
+    return "".join(example.targets)
 
 
 def _tokens(text: str, lower: bool) -> list[str]:

@@ -30,7 +30,7 @@ def add(parser: Parser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """A line of links for each pair, in order; an empty line where there are none."""
+    """A line of links for each line of the file, in order; an empty line where there are none."""
     from seq2x.aligning import align
 
     settings = given(arguments, "align")

@@ -18,10 +18,10 @@ from seq2x.errors import DataError, Seq2xError, StorageError, UsageError
 from seq2x.types import NOTHING, Alternative, Prediction, Want
 
 if TYPE_CHECKING:
-    from seq2x.codecs import TextCodec
     from seq2x.data import Input, Notes
     from seq2x.predict import Predictor
     from seq2x.settings import Settings
+    from seq2x.tasks import Task
 
 __all__ = ["HELP", "add", "record", "run"]
 
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
         streams.note(line)
     done = _cut_back(_files(arguments), resolved.window) if arguments.resume else 0
     inputs = islice(with_phrases(inputs, arguments.require, arguments.require_file, notes), done, None)
-    tally = _Tally(arguments, predictor.task.source_codec, predictor.task.target_codec)
+    tally = _Tally(arguments, predictor.task)
     with streams.Lines(arguments.out, append=arguments.resume) as out, _beside(arguments) as beside:
         waiting: list[Input] = []
         texts, prefixes, phrases = tee(_remembering(inputs, waiting, tally), 3)
@@ -203,13 +203,13 @@ def _place(asked: Input, arguments: argparse.Namespace) -> str:
 class _Tally:
     """What the reader of the outputs should know about them as a whole, and at once where there is none."""
 
-    def __init__(self, arguments: argparse.Namespace, source: TextCodec, target: TextCodec) -> None:
+    def __init__(self, arguments: argparse.Namespace, task: Task) -> None:
         from seq2x.codecs import Unknowns
 
-        self._arguments, file = arguments, arguments.file
+        self._arguments, self._task, file = arguments, task, arguments.file
         self.tsv = file if file.removesuffix(".gz").endswith(".tsv") else ""
         self.read = self.cut = self.blank = self.tabs = self.unknown = self.loops = self.unmet = 0
-        self.unlearned, self._target = Unknowns(source), target
+        self.unlearned = Unknowns(task.source_codec)
 
     def count(self, asked: Sequence[Input], predictions: Sequence[Prediction]) -> None:
         for one, prediction in zip(asked, predictions, strict=True):
@@ -217,7 +217,7 @@ class _Tally:
             self.loops += prediction.stopped == "loop"
             self.blank += prediction.stopped == "empty"
             self.read += prediction.truncated and prediction.stopped not in ("length", "loop")
-            self.unknown += self._target.unknown_symbols(prediction.ids)
+            self.unknown += self._task.target_codec.unknown_symbols(prediction.ids)
             self.unmet += prediction.stopped == "unmet"
             if prediction.unmet and self.unmet <= _SHOWN:
                 streams.warn(f"{_place(one, self._arguments)}: {prediction.unmet}; its output is empty")
@@ -226,7 +226,7 @@ class _Tally:
         if self.unmet > _SHOWN:
             yield f"{self.unmet:,} x output empty, as none can be as it has to be (--json says why for each)"
         if self.read:
-            yield f"{self.read:,} x input longer than the model reads; its end was not seen"
+            yield f"{self.read:,} x {self._task.TRUNCATED}"
         if self.cut:
             yield f"{self.cut:,} x output cut by its length limit (max_length is larger if you set it)"
         if self.loops:

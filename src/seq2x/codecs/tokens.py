@@ -40,8 +40,10 @@ _MARK = "\n"  # no token holds one: it tells a part from a word
 
 
 def split_tokens(text: str) -> list[str]:
-    """The tokens of `text`: what stands between blanks, however many; a line end is one."""
-    return [token for token in text.replace("\n", " ").split(" ") if token]
+    """The tokens of `text`: what stands between blanks, however many; a line end is one. A text that is blank, of
+    whatever white space, has none.
+    """
+    return [] if text.isspace() else [token for token in text.replace("\n", " ").split(" ") if token]
 
 
 class TokenCodec(TextCodec):

@@ -8,13 +8,17 @@ from seq2x.codecs.tokens import split_tokens
 from seq2x.errors import DataError
 from seq2x.types import Example
 
-__all__ = ["MISFITS", "misfit", "require_fitting"]
+__all__ = ["MISFITS", "misfit", "require_fitting", "unequal"]
+
+
+def unequal(tokens: int, labels: int) -> str:
+    """What is wrong with so many tokens and labels; "" if there is a label for each token."""
+    return "" if tokens == labels else f"{tokens:,} tokens and {labels:,} labels"
 
 
 def _unequal(source: str, target: str) -> str:
-    """A label for each token: tokens and labels are what stands between blanks."""
-    tokens, labels = len(split_tokens(source)), len(split_tokens(target))
-    return "" if tokens == labels else f"{tokens:,} tokens and {labels:,} labels"
+    """Tokens and labels are what stands between blanks."""
+    return unequal(len(split_tokens(source)), len(split_tokens(target)))
 
 
 MISFITS: Mapping[str, Callable[[str, str], str]] = {"tag": _unequal}

@@ -38,12 +38,14 @@ def read(
     max_line_bytes: int = MAX_LINE_BYTES,
     on_bad_utf8: BadUtf8 = "error",
     keep_empty: bool = False,
+    keep_lines: bool = False,
     problem: Problem | None = None,
 ) -> Iterator[Example]:
     """Every example of `paths`, in order, in constant memory.
 
     A pair with an empty side is left out and counted in `notes` with its first lines; with `keep_empty` it is
-    given, so that N records are N examples (an empty target is then `targets == ("",)` or fewer of several).
+    given, so that N records are N examples (an empty target is then `targets == ("",)` or fewer of several). With
+    `keep_lines` so is, without targets, a line that is no record (a header row, or skipped): N lines are N examples.
     """
     notes = Notes() if notes is None else notes
 
@@ -59,8 +61,12 @@ def read(
         else:
             found = _jsonl(name, lines(group[0]), columns, notes, problem)
         for example in found:
+            if not example.targets:
+                if keep_lines:
+                    yield example
+                continue
             notes.read += 1
-            if kept := _whole(example, name, notes, keep_empty, bool(columns.source)):
+            if kept := _whole(example, name, notes, keep_empty or keep_lines, bool(columns.source)):
                 yield kept
 
 
@@ -81,6 +87,11 @@ def merge(examples: Iterable[Example]) -> list[Example]:
             targets = tuple(dict.fromkeys(known.targets + example.targets))
             merged[example.source] = replace(known, targets=targets)
     return list(merged.values())
+
+
+def _no_record(line: int, file: str) -> Example:
+    """What stands for a line that is read and holds no record: no targets."""
+    return Example("", (), line, file=file)
 
 
 def _whole(example: Example, name: str, notes: Notes, keep_empty: bool, has_source: bool) -> Example | None:
@@ -113,6 +124,7 @@ def _tsv(
     simple = len(source) == 1 and len(targets) == 1 and not others
     for number, text in lines:
         if text is None:
+            yield _no_record(number, name)
             continue
         cells = text.split("\t")
         if len(cells) != columns.width:
@@ -120,9 +132,11 @@ def _tsv(
                 yield Example("", ("",), number, file=name)
                 continue
             _report(_wrong_width(name, number, columns.width, len(cells)), problem)
+            yield _no_record(number, name)
             continue
         if number == 1 and columns.header and tuple(cells) == columns.names:
             notes.add("header", name, 1)
+            yield _no_record(number, name)
             continue
         if simple:
             yield Example(cells[source[0]], (cells[targets[0]],), number, file=name)
@@ -153,6 +167,7 @@ def _jsonl(
 ) -> Iterator[Example]:
     for number, text in lines:
         if text is None:
+            yield _no_record(number, name)
             continue
         if not text.strip():
             yield Example("", ("",), number, file=name)
@@ -161,6 +176,7 @@ def _jsonl(
             example = _from_record(parse_record(text), columns, number, name)
         except ValueError as error:
             _report(ReadError("record", name, number, str(error)), problem)
+            yield _no_record(number, name)
             continue
         plain = in_one_line(example.source), tuple(map(in_one_line, example.targets))
         if plain != (example.source, example.targets):
@@ -192,8 +208,9 @@ def _side_by_side(paths: Sequence[PathLike], columns: Columns, sides: Sequence[I
             check_counts(paths)
             raise ReadError("line_count", name, number, "files of different length")  # no second look
         texts = [text for _, text in row]
-        if None in texts:
-            continue  # not UTF-8 on one side, skipped and noted: the pair goes as a whole
+        if None in texts:  # not UTF-8 on one side, skipped and noted: the pair goes as a whole
+            yield _no_record(number, name)
+            continue
         plain = [text or "" for text in texts]
         joined = " ".join(plain[i] for i in source)
         source_text = joined if joined.strip() else ""

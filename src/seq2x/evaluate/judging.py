@@ -77,7 +77,11 @@ def report(
     with placed(examples):
         predictions = list(predictor.stream((example.source for example in examples), **search))
     results = judge([p.value for p in predictions], references, metrics)
-    about = [*about_outputs(predictions), *about_case(predictor.task.target_codec, references), *notes_of(metrics)]
+    about = [
+        *about_outputs(predictor, predictions),
+        *about_case(predictor.task.target_codec, references),
+        *notes_of(metrics),
+    ]
     about += unlearned(predictor, examples, predictions)
     notes = [*judged.notes, *notes, *about, *overlap(predictor, examples)]
     return Report(results, examples, predictions, notes)

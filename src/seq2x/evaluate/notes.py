@@ -40,10 +40,10 @@ def scored_at_once(predictor: Predictor) -> list[str]:
     return ["log p is that of a single pass: of the length, and of all symbols masked at once (refine_iterations = 1)"]
 
 
-def about_outputs(predictions: Sequence[Prediction]) -> list[str]:
-    """How many inputs were not read to their end, and how many outputs were cut."""
+def about_outputs(predictor: Predictor, predictions: Sequence[Prediction]) -> list[str]:
+    """How many inputs were longer than the model reads, and how many outputs were cut."""
     kinds = Counter(prediction.stopped for prediction in predictions)
-    lines = cut_sources(sum(p.truncated and p.stopped not in ("length", "loop") for p in predictions))
+    lines = cut_sources(predictor, sum(p.truncated and p.stopped not in ("length", "loop") for p in predictions))
     if kinds["length"]:
         lines.append(f"{kinds['length']:,} x output cut by its length limit")
     if kinds["loop"]:
@@ -51,9 +51,9 @@ def about_outputs(predictions: Sequence[Prediction]) -> list[str]:
     return lines
 
 
-def cut_sources(count: int) -> list[str]:
-    """The line about `count` sources that were not read to their end, if there are any."""
-    return [f"{count:,} x input longer than the model reads; its end was not seen"] if count else []
+def cut_sources(predictor: Predictor, count: int) -> list[str]:
+    """The line about `count` sources that were longer than the model reads, if there are any."""
+    return [f"{count:,} x {predictor.task.TRUNCATED}"] if count else []
 
 
 def unlearned(predictor: Predictor, examples: Iterable[Example], predictions: Iterable[Prediction] = ()) -> list[str]:

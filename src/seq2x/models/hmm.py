@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from seq2x.errors import FolderError
-from seq2x.nn.chain import Chain
+from seq2x.nn.chain import Chain, of_labels
 from seq2x.types import NOTHING, Batch, Padded, Scored, Want
 
 from .hmm_counts import UNKNOWN, Batches, count, log, of_letters, of_rare, totals
@@ -109,11 +109,11 @@ class Hmm(nn.Module):
         return log(self.words / totals(self.words, 0)), log(self.transitions / totals(self.transitions, -1))
 
     def _emitted(self, tokens_BSF: Tensor, words_SV: Tensor) -> Tensor:
-        """u: log p(x_t | y), `[B,S,V]`, with `words_SV` = log p(word | y)."""
+        """u: log p(x_t | y), `[B,S,V]`, with `words_SV` = log p(word | y); special symbols emit nothing."""
         words_BS = tokens_BSF[..., 0]
         odds_BSV = log(of_letters(self.letters, tokens_BSF)) - log(of_rare(self.letters))
         unknown_BS1 = (words_BS == UNKNOWN)[..., None]
-        return words_SV[words_BS] + torch.where(unknown_BS1, odds_BSV, 0.0)
+        return of_labels(words_SV[words_BS] + torch.where(unknown_BS1, odds_BSV, 0.0))
 
     # -------------------------------------------------------------- counting
 

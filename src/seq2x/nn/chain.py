@@ -18,11 +18,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from seq2x.types import EOS
+from seq2x.types import EOS, SPECIALS
 
 from .pooling import valid
 
-__all__ = ["Chain"]
+__all__ = ["Chain", "of_labels"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +42,17 @@ class Chain:
         """k: how many labels before it a label depends on."""
         return 0 if self.transitions is None else self.transitions.dim() - 1
 
-    def items(self, labels_BT: Tensor) -> Tensor:
-        """`[B,T]`: log p(y_t | y_1 .. y_{t-1}, X), zero at padding. Each sees all of X; their sum is log p(Y|X)."""
-        inside_BT = self._inside()
-        labels_BT = torch.where(inside_BT, labels_BT, EOS)
+    def items(self, labels: Tensor) -> Tensor:
+        """log p(y_t | y_1 .. y_{t-1}, X) of labels `[B,T]`, or of K labellings of each row `[B,K,T]`; shaped like them,
+        zero at padding. Each sees all of X; their sum is log p(Y|X).
+        """
+        inside_B1T = self._inside()[:, None]
+        labels_BKT = torch.where(inside_B1T, labels if labels.dim() == 3 else labels[:, None], EOS)
         if self.transitions is None:
-            items_BT = _at(self.unary.log_softmax(-1), labels_BT)
+            items_BKT = self.unary.log_softmax(-1).gather(-1, labels_BKT.mT).mT
         else:
-            items_BT = self._chained(self.transitions, labels_BT)
-        return torch.where(inside_BT, items_BT, items_BT.new_zeros(()))
+            items_BKT = self._chained(self.transitions, labels_BKT)
+        return torch.where(inside_B1T, items_BKT, items_BKT.new_zeros(())).view_as(labels)
 
     def log_z(self) -> Tensor:
         """log Z, `[B]`: of a sequence of no places, that of its end."""
@@ -86,21 +88,22 @@ class Chain:
             found.append(ahead_BH)
         return found[::-1]
 
-    def _chained(self, transitions: Tensor, labels_BT: Tensor) -> Tensor:
+    def _chained(self, transitions: Tensor, labels_BKT: Tensor) -> Tensor:
         """`items`: what a label adds to the score, and by how much it narrows what may come."""
         ahead, V = self._ahead(transitions), self.unary.shape[-1]
         flat_HV = transitions.reshape(-1, V)
-        history_B = labels_BT.new_full((len(labels_BT),), self._start(transitions))
+        history_BK = torch.full_like(labels_BKT[..., 0], self._start(transitions))
         items = []
-        for place in range(labels_BT.shape[1]):
-            label_B = labels_BT[:, place]
-            after_B = (history_B * V + label_B) % len(flat_HV)
-            gained_B = flat_HV[history_B, label_B] + _at(self.unary[:, place], label_B)
-            items.append(gained_B + _at(ahead[place + 1], after_B) - _at(ahead[place], history_B))
-            history_B = after_B
-        return torch.stack(items, 1)
+        for place in range(labels_BKT.shape[-1]):
+            label_BK = labels_BKT[..., place]
+            after_BK = (history_BK * V + label_BK) % len(flat_HV)
+            gained_BK = flat_HV[history_BK, label_BK] + self.unary[:, place].gather(-1, label_BK)
+            items.append(gained_BK + ahead[place + 1].gather(-1, after_BK) - ahead[place].gather(-1, history_BK))
+            history_BK = after_BK
+        return torch.stack(items, -1)
 
 
-def _at(scores: Tensor, ids: Tensor) -> Tensor:
-    """The score of each id, shaped like `ids`."""
-    return scores.gather(-1, ids[..., None]).squeeze(-1)
+def of_labels(unary_BTV: Tensor) -> Tensor:
+    """`unary_BTV` with -inf for the special symbols, which are labels of no place: they have no part in Z."""
+    special_V = torch.arange(unary_BTV.shape[-1], device=unary_BTV.device) < len(SPECIALS)
+    return unary_BTV.masked_fill(special_V, -torch.inf)

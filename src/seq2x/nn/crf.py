@@ -5,9 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from seq2x.types import SPECIALS
-
-from .chain import Chain
+from .chain import Chain, of_labels
 
 __all__ = ["Crf"]
 
@@ -26,5 +24,4 @@ class Crf(nn.Module):
 
     def forward(self, unary_BTV: Tensor, lengths_B: Tensor) -> Chain:
         """The chain of `unary_BTV`; special symbols are labels of no place."""
-        special_V = torch.arange(unary_BTV.shape[-1], device=unary_BTV.device) < len(SPECIALS)
-        return Chain(unary_BTV.masked_fill(special_V, -torch.inf), lengths_B, self.transitions)
+        return Chain(of_labels(unary_BTV), lengths_B, self.transitions)

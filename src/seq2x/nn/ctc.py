@@ -25,7 +25,7 @@ from .initial import normal_
 from .pooling import valid
 from .precision import linear
 
-__all__ = ["CtcOutput", "Emissions", "spelled"]
+__all__ = ["CtcOutput", "Emissions", "losses_spelled", "spelled"]
 
 _NEVER = -1e30
 """log 0: finite, for the gradient of log(0 + 0) would be no number."""
@@ -83,8 +83,7 @@ class Emissions:
                 self.log_p.transpose(0, 1), ids, self.lengths, lengths, self.log_p.shape[-1] - 1, "sum"
             )
         else:
-            _, whole_B1U = spelled(self.log_p, self.lengths, ids[:, None])
-            total = -whole_B1U[:, 0].gather(1, lengths[:, None]).sum()
+            total = losses_spelled(self.log_p, self.lengths, ids, lengths).sum()
         return total, total.detach()
 
     def items(self, ids_BnT: Tensor, lengths_Bn: Tensor) -> Tensor:
@@ -100,6 +99,13 @@ class Emissions:
         items = torch.where(reached > _NEVER / 2, reached - before, -torch.inf)
         there = torch.arange(ids_BnT.shape[-1], device=items.device) < lengths_Bn[..., None]
         return torch.where(there, items, items.new_zeros(()))
+
+
+def losses_spelled(log_p_BFV: Tensor, frames_B: Tensor, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
+    """-log p of the first `lengths` symbols of each output, `[B]`, by `spelled`; infinite for one that does not fit."""
+    _, whole_B1U = spelled(log_p_BFV, frames_B, ids_BT[:, None])
+    whole_B = whole_B1U[:, 0].gather(1, lengths_B[:, None])[:, 0]
+    return torch.where(whole_B > _NEVER / 2, -whole_B, torch.inf)
 
 
 def spelled(log_p_BFV: Tensor, frames_B: Tensor, ids_BnU: Tensor) -> tuple[Tensor, Tensor]:

@@ -35,7 +35,7 @@ def viterbi(unary_BTV: _Floats, lengths_B: _Ints, transitions: _Floats | None = 
     with `</s>` before the first label; `transitions` A is `[V] * (o + 1)` for a chain of order o, None for none. -inf
     forbids; padding may hold anything.
 
-    Time per place V^(o+1) k, and for k > 1 a selection of k among V k, for each row.
+    Time per place V^(o+1) k, and for k > 1 a selection of k labels among V and of k ways by these, for each row.
     """
     V = unary_BTV.shape[-1]
     if transitions is None:
@@ -65,18 +65,35 @@ def _swept(unary_BTV: _Floats, lengths_B: _Ints, transitions: _Floats, k: int) -
     ways: list[_Ints] = []
     for place in range(T):
         scores_BFRkV = best_BHk.reshape(B, V, -1, k)[..., None] + steps_FRV[None, :, :, None, :]
-        scores_NW = scores_BFRkV.transpose(0, 2, 4, 1, 3).reshape(B * H, V * k)
-        if k == 1:
-            way_Nk = scores_NW.argmax(-1)[:, None]
-            after_Nk = np.take_along_axis(scores_NW, way_Nk, -1)
-        else:
-            after_Nk, way_Nk = arrays.top(scores_NW, k)
+        scores_NFk = scores_BFRkV.transpose(0, 2, 4, 1, 3).reshape(B * H, V, k)
+        after_Nk, way_Nk = _best_ways(scores_NFk, k)
         after_BHk = (after_Nk.reshape(B, -1, V, k) + unary_BTV[:, place, None, :, None]).reshape(B, H, k)
         best_BHk = np.where((place < lengths_B)[:, None, None], after_BHk, best_BHk)
         ways.append(way_Nk.reshape(B, H, k))
     ends_BW = (best_BHk + transitions[..., EOS].reshape(-1, 1)).reshape(B, H * k)
     scores_Bk, ends_Bk = arrays.top(ends_BW, k)
     return ways, ends_Bk, scores_Bk
+
+
+def _best_ways(scores_NFk: _Floats, k: int) -> tuple[_Floats, _Ints]:
+    """The `k` best of the k ways by each first label, best first: (their scores, their numbers F k). They are ways by
+    the k first labels whose own best is best.
+    """
+    firsts_Nc = _chosen(scores_NFk[..., 0], min(k, scores_NFk.shape[1]))
+    some_NW = np.take_along_axis(scores_NFk, firsts_Nc[..., None], 1).reshape(len(scores_NFk), -1)
+    place_Nk = _chosen(some_NW, k)
+    return arrays.take_along(some_NW, place_Nk), arrays.take_along(firsts_Nc, place_Nk // k) * k + place_Nk % k
+
+
+def _chosen(x_NW: _Floats, c: int) -> _Ints:
+    """`[N,c]`: places of the `c` best of each row, best first, without sorting the others; NaN is best of all."""
+    chosen_Nc: _Ints
+    if c == 1:
+        chosen_Nc = x_NW.argmax(-1)[:, None]
+    else:
+        some_Nc = np.sort(np.argpartition(x_NW, -c, -1)[:, -c:], -1)
+        chosen_Nc = arrays.take_along(some_Nc, arrays.top(arrays.take_along(x_NW, some_Nc), c)[1])
+    return chosen_Nc
 
 
 def _traced(ways: list[_Ints], ends_Bk: _Ints, scores_Bk: _Floats, lengths_B: _Ints, V: int) -> Paths:

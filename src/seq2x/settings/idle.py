@@ -100,6 +100,9 @@ _WRITING = (
     "min_length",
     "max_length",
     "no_repeat_ngram_size",
+    "lm_use",
+    "lm_weight",
+    "backend",
 )
 """What a tagger does not know of."""
 

@@ -260,6 +260,8 @@ def _training_rule(s: Settings) -> str:
 
 
 def _search_rule(s: Settings) -> str:
+    if tags(s):
+        return ""  # the best labels are found without a beam, and are as many as the tokens
     drawn = s.mbr is not None and s.mbr_from == "samples"
     if s.mbr is not None and s.sample:
         return f'mbr = "{s.mbr}" and sample = true; mbr draws by itself (samples, temperature, top_k, top_p)'

@@ -83,7 +83,7 @@ class Settings:
         several=True,
     )
     unlabelled: str | None = _setting(
-        None, "data", "sources alone, one a line: an HMM is improved on them by EM (Baum-Welch)"
+        None, "data", "sources alone, one a line or in JSON lines: an HMM is improved on them by EM (Baum-Welch)"
     )
     valid_size: _Count | None = _setting(None, "data", "how many examples to split off")
     allow: Allowable | tuple[Allowable, ...] | None = _setting(

@@ -222,7 +222,9 @@ class Generate(Task):
         return [f"{name} = {getattr(settings, name):,}: {end}" for name, least in wanted.items() if least > most]
 
     def unused(self, given: Iterable[str]) -> list[str]:
-        return super().unused(given) if self.lm is None else []
+        """Those for a language model, where there is none."""
+        names = set(given) & {"lm_use", "lm_weight"} if self.lm is None else ()
+        return [f"{name} has no effect without --lm" for name in sorted(names)]
 
     def copies_otherwise(self, other: Task) -> str:
         """Why `other` cannot decide together with this model, though its target symbols are the same: what both copy

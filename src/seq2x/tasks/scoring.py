@@ -24,7 +24,7 @@ __all__ = ["Given", "TargetScore", "most_symbols", "require_scorable", "score_ba
 class TargetScore:
     """log p of one given output: `log_p` is the sum of `token_log_p`, whose last entry is that of `</s>` unless the
     output was cut by a limit, or is a tagger's. `truncated`: the source was longer than the model (of an ensemble: one
-    of them) reads, and its end was not seen.
+    of them) reads, and its end was not seen; a tagger's was read in parts.
     """
 
     log_p: float

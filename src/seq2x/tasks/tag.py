@@ -8,6 +8,7 @@ A line of N blank-separated tokens gives N blank-separated labels, whatever the 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from itertools import chain, islice
@@ -20,7 +21,7 @@ import torch
 from seq2x.arrays import to_numpy
 from seq2x.codecs.text import TextCodec
 from seq2x.codecs.tokens import SYMBOLS, TokenCodec, learn_labels
-from seq2x.data.pairing import misfit
+from seq2x.data.pairing import unequal
 from seq2x.data.store import Store
 from seq2x.errors import DataError, DivergedError, FolderError, UsageError
 from seq2x.models import Hmm, HmmShape, Labeller, ModelShape, Shape, build_labeller, shape_of
@@ -39,20 +40,17 @@ from seq2x.types import EOS, NOTHING, PAD, SPECIALS, Alternative, Batch, Example
 __all__ = ["Tag"]
 
 _LEARN = 1_000_000  # lines that codecs are learned on at most
+_PLACED = ("transformer", "conv")  # kinds that are told positions
 _Ints: TypeAlias = npt.NDArray[np.int64]
 
 
 class _Part(NamedTuple):
-    """Tokens `[n,F]` of item `row` of a call, all of them or, of a very long text, some; and labels, if given."""
+    """Tokens `[n,F]` of the `text` that is item `row` of a call, all or some of them; and their labels, if given."""
 
     row: int
+    text: str
     tokens: _Ints
     labels: tuple[int, ...] = ()
-
-    @property
-    def text(self) -> str:
-        """As long as the part is, for messages."""
-        return " " * len(self.tokens)
 
 
 class _Tagged(NamedTuple):
@@ -67,7 +65,8 @@ class _Tagged(NamedTuple):
 
 
 class Tag(Task):
-    """A tagger. Texts of more than `max_source_length` tokens are tagged in parts of so many.
+    """A tagger. Where positions are learned, texts of more than `max_source_length` tokens are tagged in parts of so
+    many, and are `truncated`: no token sees those of another part. All other models read a text as a whole.
 
     An unknown token is told by its letters; an unknown label, in a pair that is scored, is `<unk>`, never given itself.
     """
@@ -75,6 +74,7 @@ class Tag(Task):
     NAME = "tag"
     SOURCE = TokenCodec
     ENDS: ClassVar[bool] = False
+    TRUNCATED: ClassVar[str] = "input longer than the model reads at once; it was tagged in parts"
     model: Labeller | Hmm
 
     def __init__(
@@ -145,11 +145,10 @@ class Tag(Task):
         for row, (text, target) in enumerate(zip(sources, targets, strict=True)):
             ids = self.target_codec.encode(target) if isinstance(target, str) else list(target)
             ids = ids[:-1] if ids[-1:] == [EOS] else ids
-            tokens = len(self.source_codec.encode(text)) // SYMBOLS
-            if len(ids) != tokens:
-                found = misfit(self.NAME, text, " ".join(["-"] * len(ids)))
-                raise DataError(f"pair {row + 1:,}", found, "a label for each token", row=row)
-            parts += self._parts(row, text, ids)
+            found = list(self._parts(row, text, ids))
+            if wrong := unequal(sum(len(part.tokens) for part in found), len(ids)):
+                raise DataError(f"pair {row + 1:,}", wrong, "a label for each token", row=row)
+            parts += found
 
         def work(some: Sequence[_Part]) -> list[_Tagged]:
             return halving(self._scored, some)
@@ -157,14 +156,24 @@ class Tag(Task):
         results = [_Tagged((), ())] * len(sources)
         for part, tagged in zip(parts, self._work(work, parts, batch_size), strict=True):
             results[part.row] = _joined(results[part.row], tagged)
-        return [TargetScore(one.score, self._names(one.labels), one.labels, one.log_p) for one in results]
+        times = Counter(part.row for part in parts)
+        return [
+            TargetScore(one.score, self._names(one.labels), one.labels, one.log_p, truncated=times[row] > 1)
+            for row, one in enumerate(results)
+        ]
 
     def _work(
         self, work: Callable[[Sequence[_Part]], list[Any]], parts: Sequence[_Part], size: int, alike: bool = False
     ) -> list[Any]:
-        """`work` of all `parts`, in their order, `size` together, the longest first, so that little is padding."""
+        """`work` of all `parts`, in their order, `size` together, the longest first, so that little is padding; fewer
+        of such as are longer than `max_source_length`: no more tokens than as many of that length would have.
+        """
         order = sorted(range(len(parts)), key=lambda number: -len(parts[number].tokens))
-        batches = [[parts[number] for number in order[begin : begin + size]] for begin in range(0, len(order), size)]
+        most, batches = size * self.about.shape.max_source_length, list[list[_Part]]()
+        for number in order:
+            if not batches or len(batches[-1]) >= max(1, min(size, most // len(batches[-1][0].tokens))):
+                batches.append([])
+            batches[-1].append(parts[number])
         with evaluating([self]):
             found = chain.from_iterable(in_order(work, batches, self.device, alike))
         return [result for _, result in sorted(zip(order, found, strict=True), key=lambda pair: pair[0])]
@@ -172,9 +181,11 @@ class Tag(Task):
     def _parts(self, row: int, text: str, labels: Sequence[int] = ()) -> Iterator[_Part]:
         """The tokens of a text, as many together as the model reads at once."""
         tokens = np.array(self.source_codec.encode(text), np.int64).reshape(-1, SYMBOLS)
-        most = self.about.shape.max_source_length
+        shape = self.about.shape
+        ends = isinstance(shape, ModelShape) and shape.kind in _PLACED and shape.positions == "learned"
+        most = shape.max_source_length if ends else max(1, len(tokens))
         for begin in range(0, len(tokens), most):
-            yield _Part(row, tokens[begin : begin + most], tuple(labels[begin : begin + most]))
+            yield _Part(row, text, tokens[begin : begin + most], tuple(labels[begin : begin + most]))
 
     def _chain(self, parts: Sequence[_Part]) -> Chain:
         lengths = np.array([len(part.tokens) for part in parts], np.int64)
@@ -191,12 +202,12 @@ class Tag(Task):
         lengths = to_numpy(found.lengths)
         labels, scores = viterbi(unary, lengths, transitions, n)
         _require_numbers(scores[:, 0], parts)
-        best: list[list[_Tagged]] = [[] for _ in parts]
-        for rank in range(n):
-            items = to_numpy(found.items(torch.from_numpy(labels[:, rank]).to(self.device)))
-            for row in np.flatnonzero(scores[:, rank] > -np.inf):
-                best[row].append(_tagged(labels[row, rank], items[row], lengths[row]))
-        return best
+        items = to_numpy(found.items(torch.from_numpy(labels).to(self.device)))
+        there = scores > -np.inf
+        return [
+            [_tagged(labels[row, rank], items[row, rank], lengths[row]) for rank in np.flatnonzero(there[row])]
+            for row in range(len(parts))
+        ]
 
     def _scored(self, parts: Sequence[_Part]) -> list[_Tagged]:
         found, lengths = self._chain(parts), np.array([len(part.labels) for part in parts])
@@ -221,6 +232,7 @@ class Tag(Task):
             log_p=first.log_p,
             token_log_p=first.token_log_p,
             alternatives=tuple(best) if n > 1 else (),
+            truncated=len(parts) > 1,
         )
 
     def _alternative(self, one: _Tagged) -> Alternative:

@@ -57,6 +57,8 @@ class Task(ABC):
     """What reads its codecs from a run folder."""
     ENDS: ClassVar[bool] = True
     """Whether its targets end with `</s>`, which is then predicted, counted and scored like any other symbol."""
+    TRUNCATED: ClassVar[str] = "input longer than the model reads; its end was not seen"
+    """What is said of inputs whose prediction, or score, is `truncated`."""
 
     def __init__(
         self,
@@ -149,8 +151,8 @@ class Task(ABC):
         return []
 
     def unused(self, given: Iterable[str]) -> list[str]:
-        """One sentence for each setting in `given` that is for a language model, where there is none."""
-        return [f"{name} has no effect without --lm" for name in ("lm_use", "lm_weight") if name in set(given)]
+        """One sentence for each setting in `given` that is for what does not stand beside this run."""
+        return []
 
     def copies_otherwise(self, other: Task) -> str:
         """Why `other` cannot decide together with this model, though its target symbols are the same."""

@@ -15,9 +15,10 @@ from typing import Protocol, cast
 import numpy as np
 
 from seq2x.data.collate import collate, pad
-from seq2x.data.inputs import read_inputs
+from seq2x.data.inputs import Input, input_format, read_inputs, source_keys
+from seq2x.data.notes import Notes
 from seq2x.data.store import Store
-from seq2x.errors import UsageError
+from seq2x.errors import DataError, UsageError
 from seq2x.settings import Settings
 from seq2x.tasks import Task
 from seq2x.training.distributed import World
@@ -25,7 +26,7 @@ from seq2x.training.log import Log
 from seq2x.training.state import Progress
 from seq2x.types import EOS, Batch
 
-__all__ = ["Counted", "Course", "count", "require_alone"]
+__all__ = ["Counted", "Course", "count", "require_alone", "unlabelled_inputs"]
 
 _ROWS = 256  # read together
 
@@ -72,7 +73,11 @@ def count(course: Course, task: Task, store: Store) -> str:
             yield task.arrange(collate(store, np.arange(begin, min(begin + _ROWS, len(store)))))
 
     def unlabelled() -> Iterator[Batch]:
-        return _sources(task, course.settings)
+        notes = Notes()
+        yield from _sources(task, course.settings, notes)
+        if p.step == 1:  # all further passes note the same
+            for line in notes.lines():
+                course.log.say(f"unlabelled: {line}")
 
     while p.step < passes:
         begun = time.monotonic()
@@ -89,16 +94,35 @@ def count(course: Course, task: Task, store: Store) -> str:
     return "everything is counted" if passes == 1 else f"all {passes:,} passes done"
 
 
-def _sources(task: Task, settings: Settings) -> Iterator[Batch]:
-    """The sources in the file `unlabelled`, those that are not blank."""
-    inputs = read_inputs(
-        settings.unlabelled or "-", max_line_bytes=settings.max_line_bytes, on_bad_utf8=settings.on_bad_utf8
-    )
+def unlabelled_inputs(settings: Settings, notes: Notes) -> Iterator[Input]:
+    """The sources in the file `unlabelled`, read as `predict` reads inputs. `DataError` also for a line with a TAB,
+    which is none: it has further columns.
+    """
+    path = settings.unlabelled or "-"
+    how = input_format(path, settings.format)
+    keys = source_keys("auto", settings.columns) if how == "jsonl" else ()
+    limit, bad = settings.max_line_bytes, settings.on_bad_utf8
+    for one in read_inputs(path, notes, format=how, source=keys, max_line_bytes=limit, on_bad_utf8=bad):
+        if how == "lines" and "\t" in one.text:
+            raise DataError(f"{path}:{one.line}", "a TAB", "a source alone", f"cut -f1 {path} gives the first column")
+        yield one
+
+
+def _sources(task: Task, settings: Settings, notes: Notes) -> Iterator[Batch]:
+    """The sources in the file `unlabelled` that are not blank, nor longer than `max_source_length`."""
     most = task.limits(settings)[0]
-    coded = (task.source_codec.encode(one.text)[:most] for one in inputs)
-    whole = filter(None, coded)
-    while some := list(islice(whole, _ROWS)):
-        yield task.arrange(Batch(pad([[*ids, EOS] for ids in some]), None, np.arange(len(some))))
+
+    def whole() -> Iterator[list[int]]:
+        for one in unlabelled_inputs(settings, notes):
+            ids = task.source_codec.encode(one.text)
+            if len(ids) > most:
+                notes.add("source_too_long", settings.unlabelled or "", one.line)
+            elif ids:
+                yield [*ids, EOS]
+
+    found = whole()
+    while some := list(islice(found, _ROWS)):
+        yield task.arrange(Batch(pad(some), None, np.arange(len(some))))
 
 
 def require_alone(world: World, settings: Settings) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import statistics
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 
 from seq2x.allocator import keep_memory
-from seq2x.data import read_inputs, sniff
+from seq2x.data import Notes, sniff
 from seq2x.errors import StorageError, UsageError
 from seq2x.models import Ngram
 from seq2x.plan import estimate_seconds
@@ -23,6 +24,7 @@ from seq2x.run import Lock, commit, is_run, load
 from seq2x.settings import COUNTED, Settings, dump_toml, is_clean, several, tags, without_effect
 from seq2x.storage import DISK, replace_file
 from seq2x.tasks.device import pick_device, repeatable
+from seq2x.training.counted import unlabelled_inputs
 from seq2x.training.distributed import World, joined
 from seq2x.training.final import TEST_FILE, final, require_readable
 from seq2x.training.log import Log, duration
@@ -218,9 +220,8 @@ def _look(request: Request) -> None:
     task, valid = _task(request), several(asked.valid)
     if valid:
         sniff(valid, asked.format, asked.columns, task=task, max_line_bytes=asked.max_line_bytes)
-    for name in several(asked.unlabelled):
-        for _ in read_inputs(name, max_line_bytes=asked.max_line_bytes, on_bad_utf8=asked.on_bad_utf8):
-            pass
+    if asked.unlabelled:
+        deque(unlabelled_inputs(asked, Notes()), 0)
     parent = [model_folder(run) for run in (request.from_run, asked.vocab_from) if run]
     for one in parent:
         load(one)
