@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["Request", "decode"]
 
 _ROOM = 20  # symbols that an automatic limit leaves beyond a prefix, as beyond what the input's length makes likely
+_RANKED_BY = {"mask_predict": "average", "ctc": "none"}
+"""The length penalty of a search that has its own, whatever the settings say: see `refine` and `spell`."""
 
 
 class Request(NamedTuple):
@@ -110,8 +112,8 @@ def _helped(
     if settings.sample:
         return found
     rules = _rules(settings, demands.forbidden)
-    if members[0].about.shape.decoder == "mask_predict":  # its scores are means over the symbols
-        rules = replace(rules, length_penalty="average", length_alpha=1.0)
+    if own := _RANKED_BY.get(members[0].about.shape.decoder):
+        rules = replace(rules, length_penalty=own, length_alpha=1.0)
     return helper.ranked(found, demands.codec, [source.extra for source in sources], rules)
 
 
