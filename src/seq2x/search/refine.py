@@ -7,13 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seq2x.arrays import float64, like, namespace, numbers, order, take_along, to_numpy, top
-from seq2x.errors import DivergedError
-from seq2x.search.drive import lengths_of
+from seq2x.search.drive import damaged, lengths_of
 from seq2x.search.rules import Refinement
 from seq2x.search.trace import empty
 from seq2x.types import BOS, EOS, MASK, NOTHING, PAD, Array, Hypotheses, Refiner, Want
 
-__all__ = ["damaged", "refine"]
+__all__ = ["refine"]
 
 
 def refine(refiner: Refiner, memory: Any, max_lengths: Array, rules: Refinement, want: Want = NOTHING) -> Hypotheses:
@@ -115,11 +114,3 @@ def _ranked(canvas: _Canvas, attention: Array | None, sentences: int, rules: Ref
     if attention is not None:
         attention = np.where((np.arange(T) < lengths[..., None])[..., None], attention[:, :, :T], 0.0)
     return Hypotheses(tokens, lengths, take_along(score, best), log_p, stopped, attention)
-
-
-def damaged(row: int) -> DivergedError:
-    """A log p of sentence `row` of a batch is no number."""
-    found, expected = "the model's log p is not a number", "finite values or -inf"
-    return DivergedError(
-        f"sentence {row + 1} of the batch", found, expected, "the weights or the input are damaged", row
-    )
