@@ -9,6 +9,9 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 __all__ = [
+    "CONTEXT_USES",
+    "LOSING",
+    "ONE_HEAD",
     "Activation",
     "AttentionHistory",
     "AttentionPath",
@@ -44,3 +47,10 @@ ContextJoin: TypeAlias = Literal["concat", "sum", "gate"]
 OutputFrom: TypeAlias = Literal["state", "all"]
 Copy: TypeAlias = Literal["none", "generator", "pointer"]
 ProposalFrom: TypeAlias = Literal["log_uniform", "unigram"]
+
+CONTEXT_USES = ("state", "first", "every")
+"""What `context_use` names, joined by +."""
+LOSING: tuple[AttentionPath, ...] = ("local_p", "monotonic", "monotonic_soft")
+"""Paths of attention whose weights may sum to less than one."""
+ONE_HEAD: tuple[AttentionPath, ...] = ("monotonic", "monotonic_soft", "forward")
+"""Paths of attention that go from one place to the next, and so are for one head."""

@@ -24,6 +24,7 @@ __all__ = [
     "UsageError",
     "escape",
     "nearest",
+    "no_number",
 ]
 
 _LIMIT = 2000  # bytes of one message: an error must not become a flood
@@ -132,3 +133,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f'did you mean "{close[0]}"?' if close else f"known: {', '.join(names)}"
+
+
+def no_number(where: str, row: int, expected: str = "finite values") -> DivergedError:
+    """A model says of item `row` of a call, which is at `where`, what is no log p."""
+    found, todo = "the model's log p is not a number", "the weights or the input are damaged"
+    return DivergedError(where, found, expected, todo, row)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
+from seq2x.choices import CONTEXT_USES
 from seq2x.errors import FolderError
 from seq2x.models import ENCODERS, ModelShape
 
@@ -68,8 +69,7 @@ def _values(name: str) -> tuple[Any, ...]:
     if name == "kernel_width":
         return (2, 3)
     if name == "context_use":
-        uses = ("state", "first", "every")
-        return tuple("+".join(some) for size in (1, 2, 3) for some in itertools.combinations(uses, size))
+        return tuple("+".join(some) for size in (1, 2, 3) for some in itertools.combinations(CONTEXT_USES, size))
     annotation = typing.get_type_hints(ModelShape)[name]
     return (False, True) if annotation is bool else typing.get_args(annotation)
 

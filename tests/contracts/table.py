@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 import torch
 
+from seq2x.choices import LOSING
 from seq2x.models import EncoderDecoder, ModelShape, shift
-from seq2x.models.conflicts import LOSING
 from seq2x.nn.precision import matrix_precision
 from seq2x.objectives.likelihood import Likelihood
 from seq2x.settings import AT_ONCE

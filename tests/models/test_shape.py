@@ -5,15 +5,27 @@ import json
 import math
 
 import pytest
+import torch
 
 from seq2x.errors import FolderError, UsageError
-from seq2x.models import ModelShape, build, expected_tensors, parameters, shape_of
+from seq2x.models import ModelShape, build, build_labeller, parameters, shape_of
 from seq2x.settings import Settings
 
 SMALL = ModelShape(
     kind="transformer", source_size=11, target_size=13, width=8, embedding_width=8, heads=2, feedforward=12,
     encoder_layers=1, decoder_layers=2,
 )  # fmt: skip
+
+
+def tensors(model):
+    """The names and shapes of all that is stored."""
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
+def without_memory(shape):
+    """As a stored model is built, before it is filled."""
+    with torch.device("meta"):
+        return build(shape)
 
 
 def test_json_round_trip():
@@ -151,7 +163,7 @@ def test_parameters_are_counted_exactly(tied, activation, norm, positions, norm_
     )
     model = build(shape)
     assert parameters(shape) == sum(parameter.numel() for parameter in model.parameters())
-    assert expected_tensors(shape) == {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    assert tensors(without_memory(shape)) == tensors(model)
 
 
 @pytest.mark.parametrize("tied", ["all", "target", "none"])
@@ -164,7 +176,7 @@ def test_convolutional_parameters_are_counted_exactly(tied, positions, kernel, e
     )  # fmt: skip
     model = build(shape)
     assert parameters(shape) == sum(parameter.numel() for parameter in model.parameters())
-    assert expected_tensors(shape) == {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    assert tensors(without_memory(shape)) == tensors(model)
 
 
 @pytest.mark.parametrize("kind", ["gru", "lstm", "rnn"])
@@ -184,4 +196,13 @@ def test_a_shape_is_compared_without_memory():
         kind="transformer", source_size=32000, target_size=32000, width=4096, embedding_width=4096, heads=16,
         feedforward=16384, encoder_layers=3, decoder_layers=3,
     )  # fmt: skip
-    assert expected_tensors(large)["output.matrix"] == (32000, 4096)  # 6 GB, were it real
+    assert tensors(without_memory(large))["output.matrix"] == (32000, 4096)  # 6 GB, were it real
+
+
+def test_what_stands_on_an_encoder_has_its_own_builder():
+    labeller = dataclasses.replace(SMALL, head="crf")
+    with pytest.raises(ValueError, match="head = crf: it is build_labeller that builds it"):
+        build(labeller)
+    with pytest.raises(ValueError, match="head = decoder: it is build that builds it"):
+        build_labeller(SMALL)
+    assert "output.matrix" in tensors(build_labeller(labeller))

@@ -15,10 +15,8 @@ PLACE, BESIDE = DRAW.normal(size=(L, V)), DRAW.normal(size=(V, L, L, V)) * 0.8
 
 
 class Answer:
-    attention = None
-
-    def __init__(self, log_p_NTV):
-        self.log_p_NTV = log_p_NTV
+    def __init__(self, log_p_NTV, attention_NTS=None):
+        self.log_p_NTV, self.attention = log_p_NTV, attention_NTS
 
     def best(self, forbid=None, at=None):
         allowed = self.log_p_NTV.copy()
@@ -27,7 +25,10 @@ class Answer:
 
 
 class Refiner:
-    """In numpy: what stands at a place follows from it and from every symbol beside it. `memory`: log p [B,L]."""
+    """In numpy: what stands at a place follows from it and from every symbol beside it. `memory`: log p [B,L].
+
+    Its attention, of one source place, is how many symbols of an output were masked when it was asked.
+    """
 
     def __init__(self):
         self.asked = []
@@ -37,11 +38,9 @@ class Refiner:
 
     def fill(self, memory, inputs, want=frozenset()):
         self.asked.append(inputs)
-        return Answer(
-            np.stack(
-                [self.row(inputs[n, : int((inputs[n] != PAD).sum())], inputs.shape[1]) for n in range(len(inputs))]
-            )
-        )
+        rows = [self.row(inputs[n, : int((inputs[n] != PAD).sum())], inputs.shape[1]) for n in range(len(inputs))]
+        masked_N11 = (inputs == MASK).sum(1)[:, None, None]
+        return Answer(np.stack(rows), np.ones((*inputs.shape, 1)) * masked_N11 if "attention" in want else None)
 
     def row(self, symbols, size):
         out = np.zeros((size, V))
@@ -95,6 +94,15 @@ def test_nothing_is_asked_where_nothing_is_doubted():
     log_p_BL[0, 3] = 0.0
     refine(refiner, log_p_BL, np.array([8]), Refinement(iterations=10))
     assert [int((inputs[0] == MASK).sum()) for inputs in refiner.asked] == [3, 2, 2, 2, 1, 1, 1]
+
+
+def test_attention_is_that_of_the_pass_that_wrote_last_whatever_goes_on_beside():
+    """One symbol is masked in the last pass of either, two passes earlier for three symbols than for seven."""
+    log_p_BL, most, rules = np.full((2, L), -np.inf), np.array([8, 8]), Refinement(iterations=10)
+    log_p_BL[0, 3] = log_p_BL[1, 7] = 0.0
+    beside = refine(Refiner(), log_p_BL, most, rules, frozenset({"attention"}))
+    assert beside.attention[:, 0, :, 0].tolist() == [[1] * 4 + [0] * 4, [1] * 8]
+    assert refine(Refiner(), log_p_BL, most, rules).attention is None
 
 
 def test_a_least_length_gives_way_and_an_empty_output_is_one():

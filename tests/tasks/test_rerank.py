@@ -14,6 +14,7 @@ from seq2x.run import commit, load
 from seq2x.settings import resolve
 from seq2x.tasks import About, Generate
 from seq2x.tasks.rerank import rerank
+from seq2x.types import EOS
 
 SETTINGS = {"beam_size": 4, "max_length": 6, "batch_size": 2}
 TEXTS = ["the cat", "a dog", "", "你好", "x y z"]
@@ -116,6 +117,20 @@ def test_the_sum_of_both_decides_about_the_best_of_either(one, two, penalty, wei
         assert len(prediction.token_log_p) == len(prediction.ids) + 1
         assert prediction.log_p == pytest.approx(sum(prediction.token_log_p))
     assert several >= 3
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_all_that_a_masked_model_is_asked_for_is_scored_in_a_single_pass(one, first):
+    """Its search knows log p of each symbol given the others, which is higher: its own proposals would always win."""
+    masked = make_task(seed=4, decoder="mask_predict")
+    settings = resolve({**SETTINGS, "n_best": 4}, "test")
+    pair = (masked, one) if first else (one, masked)
+    for text, prediction in zip(["the cat", "x y z"], rerank(*pair, ["the cat", "x y z"], settings), strict=True):
+        expected = _by_hand(*pair, text, settings)[:4]
+        assert [a.value for a in prediction.alternatives] == [output for _, output in expected]
+        assert [a.score for a in prediction.alternatives] == pytest.approx([s for s, _ in expected], rel=1e-4)
+        scored = pair[0].score([text] * len(expected), [[*a.ids, EOS] for a in prediction.alternatives])
+        assert [a.log_p for a in prediction.alternatives] == pytest.approx([line.log_p for line in scored], rel=1e-4)
 
 
 def test_without_an_output_that_ended_the_first_run_is_heard(one):

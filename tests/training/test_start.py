@@ -41,6 +41,19 @@ def test_a_restart_does_not_remove_what_it_needs(tmp_path, fast_disk):
     assert content(run) == before
 
 
+def test_a_run_that_goes_on_from_one_borrows_no_other_symbols(tmp_path, fast_disk):
+    lower, upper = tmp_path / "lower.txt", tmp_path / "upper.txt"
+    lower.write_text("".join(f"abc{n}\n" for n in range(40)))
+    upper.write_text(lower.read_text().upper())
+    go(lower, tmp_path / "parent", units="char", max_steps=1)
+    go(upper, tmp_path / "other", units="char", model="ngram")
+    go(lower, tmp_path / "same", model="ngram", vocab_from=str(tmp_path / "parent"))
+    child = {"max_steps": 1, "from_run": tmp_path / "parent"}
+    with pytest.raises(UsageError, match=r"vocab_from: .*other has other symbols than .*parent"):
+        go(lower, tmp_path / "refused", vocab_from=str(tmp_path / "other"), **child)
+    assert go(lower, tmp_path / "child", vocab_from=str(tmp_path / "same"), **child).steps == 1
+
+
 def test_a_data_folder_of_the_users_is_not_touched(tmp_path, fast_disk):
     project = tmp_path / "project"
     (project / "data").mkdir(parents=True)

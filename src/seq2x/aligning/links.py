@@ -13,14 +13,13 @@ from seq2x.codecs.tokens import split_tokens
 from seq2x.codecs.unicode import normalise
 from seq2x.data import Notes, read, sniff
 from seq2x.errors import DataError, UsageError, nearest
-from seq2x.settings import resolve
+from seq2x.settings import READING, resolve
 from seq2x.types import Example
 
 __all__ = ["align"]
 
 Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 _Pairs: TypeAlias = list[tuple[list[str], list[str]]]
-_FILE = ("format", "columns", "on_bad_utf8", "max_line_bytes")
 
 
 def align(
@@ -45,8 +44,8 @@ def align(
     if type(iterations) is not int or not 1 <= iterations <= 1000:
         raise UsageError("iterations", f"{iterations!r:.80}", "an integer from 1 to 1000")
     for name in settings:
-        if name not in _FILE:
-            raise UsageError(name, "it has no use here", f"one of {', '.join(_FILE)}")
+        if name not in READING:
+            raise UsageError(name, "it has no use here", f"one of {', '.join(READING)}")
     pairs = _read(paths, not keep_case, settings, say)
     none: Links = frozenset()
     forward, backward = [none] * len(pairs), [none] * len(pairs)

@@ -6,11 +6,11 @@ import argparse
 
 from seq2x.cli import streams
 from seq2x.cli.parser import Parser, add_settings, given
+from seq2x.settings import READING
 
 __all__ = ["HELP", "add", "run"]
 
 HELP = "which words of each pair belong together (a hidden Markov model)"
-_FILE = ("format", "columns", "on_bad_utf8", "max_line_bytes")
 
 
 def add(parser: Parser) -> None:
@@ -26,7 +26,7 @@ def add(parser: Parser) -> None:
     parser.add_argument("--iterations", metavar="N", type=int, default=5, help="steps of each model (5)")
     parser.add_argument("--keep-case", action="store_true", help="The and the are two words")
     parser.add_argument("-o", "--out", metavar="FILE", help="write here instead of standard output")
-    add_settings(parser, shown=("columns", "format"), also=_FILE)
+    add_settings(parser, shown=("columns", "format"), also=READING)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from seq2x.cli import streams
 from seq2x.cli.parser import Parser, add_settings, given
 from seq2x.errors import escape
+from seq2x.settings import READING
 
 if TYPE_CHECKING:
     from seq2x.data.fix import Fixed
@@ -15,16 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["HELP", "add", "run"]
 
 HELP = "what is wrong with my data, before any training"
-_USED = (
-    "task",
-    "format",
-    "columns",
-    "on_bad_utf8",
-    "max_line_bytes",
-    "max_source_length",
-    "max_target_length",
-    "allow",
-)
+_USED = ("task", *READING, "max_source_length", "max_target_length", "allow")
 
 
 def add(parser: Parser) -> None:

@@ -6,10 +6,11 @@ import argparse
 
 from seq2x.cli import streams
 from seq2x.cli.parser import Parser, add_settings, given
+from seq2x.settings import READING
 
 __all__ = ["FILE", "HELP", "add", "run", "say"]
 
-FILE = ("format", "columns", "references", "on_bad_utf8", "max_line_bytes")
+FILE = (*READING, "references")
 """Settings of how a test set is read; the other ones of data are for training."""
 
 HELP = "how good a run is on a test set, with confidence intervals"

@@ -15,6 +15,7 @@ from seq2x.cli import streams
 from seq2x.cli.parser import Parser, add_settings, given
 from seq2x.cli.wishes import add_wishes, allowed, with_phrases
 from seq2x.errors import DataError, Seq2xError, StorageError, UsageError
+from seq2x.settings import READING
 from seq2x.types import NOTHING, Alternative, Prediction, Want
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from seq2x.tasks import Task
 
 __all__ = ["HELP", "add", "record", "run"]
-
-_FILE = ("format", "columns", "on_bad_utf8", "max_line_bytes")  # settings of how the inputs are read
 
 _SHOWN = 10  # outputs that cannot be, each with its reason
 
@@ -48,7 +47,7 @@ def add(parser: Parser) -> None:
     parser.add_argument("--alignments", metavar="FILE", help="write here which word came from which, as i-j")
     add_wishes(parser)
     shown = ("beam_size", "n_best", "device")
-    add_settings(parser, "search", "machine", shown=shown, also=("seed", *_FILE))
+    add_settings(parser, "search", "machine", shown=shown, also=("seed", *READING))
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -58,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     from seq2x.tasks.alignments import require_attention
 
     settings = given(arguments, "predict")
-    file = {name: settings.pop(name) for name in _FILE if name in settings}
+    file = {name: settings.pop(name) for name in READING if name in settings}
     _require_sense(arguments, file)
     if arguments.file == "-" and arguments.text is None:
         streams.standard_input()  # closed? say so before a model is loaded

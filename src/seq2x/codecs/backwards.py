@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from .segment import NO_MORE
 from .text import TextCodec
 
 if TYPE_CHECKING:
     import numpy as np
 
 __all__ = ["Backwards"]
-
-_NO_MORE: Final[Mapping[str, int]] = {}
 
 
 class Backwards(TextCodec):
@@ -22,11 +21,11 @@ class Backwards(TextCodec):
     Texts stay as they are: only what turns texts into symbols and back sees these in the other order.
     """
 
-    def encode(self, text: str, more: Mapping[str, int] = _NO_MORE) -> list[int]:
+    def encode(self, text: str, more: Mapping[str, int] = NO_MORE) -> list[int]:
         return super().encode(text, more)[::-1]
 
     def resample(
-        self, text: str, dropout: float, rng: np.random.Generator, more: Mapping[str, int] = _NO_MORE
+        self, text: str, dropout: float, rng: np.random.Generator, more: Mapping[str, int] = NO_MORE
     ) -> list[int]:
         # without dropout it is `encode`, which has turned the symbols round already
         symbols = super().resample(text, dropout, rng, more)

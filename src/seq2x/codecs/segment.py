@@ -13,11 +13,13 @@ from typing import Final
 from .pretokens import lead, pretokens
 from .vocabulary import FIRST, Vocabulary
 
-__all__ = ["Bytes", "Chars", "Segmenter", "Subwords", "Words", "spell"]
+__all__ = ["NO_MORE", "Bytes", "Chars", "Segmenter", "Subwords", "Words", "spell"]
+
+NO_MORE: Final[Mapping[str, int]] = {}
+"""No numbers beside the vocabulary's: nothing is copied."""
 
 _REMEMBERED: Final = 1 << 18  # pretokens; about 60 MB of common words
 _BLANK_BYTE: Final = FIRST + ord(" ")
-_NO_MORE: Final[Mapping[str, int]] = {}
 
 Drop = Callable[[], bool]
 """A coin: whether to leave out the merge (or piece) at hand."""
@@ -32,12 +34,12 @@ class Segmenter(ABC):
     """Cuts a normalised text into symbols."""
 
     @abstractmethod
-    def segment(self, text: str, more: Mapping[str, int] = _NO_MORE) -> list[int]:
+    def segment(self, text: str, more: Mapping[str, int] = NO_MORE) -> list[int]:
         """The symbols of `text`. Words or characters that were not learned but have a number in `more` are that one
         symbol; other units take no notice of it.
         """
 
-    def resegment(self, text: str, drop: Drop, more: Mapping[str, int] = _NO_MORE) -> list[int]:
+    def resegment(self, text: str, drop: Drop, more: Mapping[str, int] = NO_MORE) -> list[int]:
         """The symbols of one random segmentation; units with only one way to cut a text give that one."""
         return self.segment(text, more)
 
@@ -45,7 +47,7 @@ class Segmenter(ABC):
 class Bytes(Segmenter):
     """One symbol per byte of UTF-8."""
 
-    def segment(self, text: str, more: Mapping[str, int] = _NO_MORE) -> list[int]:
+    def segment(self, text: str, more: Mapping[str, int] = NO_MORE) -> list[int]:
         return spell(text)
 
 
@@ -55,7 +57,7 @@ class Chars(Segmenter):
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._ids = {piece: vocabulary.offset + i for i, piece in enumerate(vocabulary.pieces)}
 
-    def segment(self, text: str, more: Mapping[str, int] = _NO_MORE) -> list[int]:
+    def segment(self, text: str, more: Mapping[str, int] = NO_MORE) -> list[int]:
         try:
             return list(map(self._ids.__getitem__, text))
         except KeyError:
@@ -77,7 +79,7 @@ class Words(Segmenter):
         self._ids = {piece: vocabulary.offset + i for i, piece in enumerate(vocabulary.pieces)}
         self._closed = vocabulary.closed
 
-    def segment(self, text: str, more: Mapping[str, int] = _NO_MORE) -> list[int]:
+    def segment(self, text: str, more: Mapping[str, int] = NO_MORE) -> list[int]:
         words = [word for word in text.split(" ") if word]
         try:
             return list(map(self._ids.__getitem__, words))
@@ -113,7 +115,7 @@ class Subwords(Segmenter):
     def cut(self, pretoken: str, drop: Drop | None = None) -> list[int]:
         """The symbols of one pretoken."""
 
-    def segment(self, text: str, more: Mapping[str, int] = _NO_MORE) -> list[int]:
+    def segment(self, text: str, more: Mapping[str, int] = NO_MORE) -> list[int]:
         return self.within(lead(text))
 
     def within(self, text: str) -> list[int]:
@@ -129,5 +131,5 @@ class Subwords(Segmenter):
             ids += found
         return ids
 
-    def resegment(self, text: str, drop: Drop, more: Mapping[str, int] = _NO_MORE) -> list[int]:
+    def resegment(self, text: str, drop: Drop, more: Mapping[str, int] = NO_MORE) -> list[int]:
         return [symbol for pretoken in pretokens(lead(text)) for symbol in self.cut(pretoken, drop)]

@@ -13,7 +13,7 @@ from .bpe import Bpe
 from .files import from_bytes, to_bytes
 from .learn import learn
 from .pretokens import unlead
-from .segment import Bytes, Chars, Segmenter, Subwords, Words
+from .segment import NO_MORE, Bytes, Chars, Segmenter, Subwords, Words
 from .unicode import FORMS, Form, normalise
 from .unigram import Unigram
 from .vocabulary import FIRST, UNITS, Units, Unknown, Vocabulary
@@ -21,11 +21,10 @@ from .vocabulary import FIRST, UNITS, Units, Unknown, Vocabulary
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["BOS", "EOS", "NO_MORE", "PAD", "TextCodec"]
+__all__ = ["BOS", "EOS", "PAD", "TextCodec"]
 
 _UNKNOWN: Final = "<unk>"
 _BLANKS: Final = b" \n\r"  # no output holds a line end: each becomes a blank
-NO_MORE: Final[Mapping[str, int]] = {}
 
 
 class TextCodec:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from seq2x.types import PAD
 
-from .text import NO_MORE, TextCodec
+from .segment import NO_MORE
+from .text import TextCodec
 from .unicode import Form, normalise
 from .vocabulary import FIRST, MOST, Vocabulary
 

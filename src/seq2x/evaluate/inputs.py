@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from seq2x.errors import DataError, Seq2xError, UsageError
 from seq2x.predict import Predictor, load
-from seq2x.settings import Settings
+from seq2x.settings import READING, Settings
 from seq2x.types import Example
 
 __all__ = [
@@ -35,7 +35,7 @@ Runs: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 Paths: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """One file, or a source file and target files side by side."""
 
-_FILE = ("format", "columns", "references", "on_bad_utf8", "max_line_bytes")
+_FILE = (*READING, "references")
 
 
 class Items(NamedTuple):

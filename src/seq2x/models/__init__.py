@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-import torch
-
 from seq2x.errors import FolderError
 from seq2x.nn.copying import CopyingOutput, Pointer, PointerGenerator
 from seq2x.nn.crf import Crf
@@ -57,7 +55,6 @@ __all__ = [
     "Shape",
     "build",
     "build_labeller",
-    "expected_tensors",
     "parameters",
     "rebuild",
     "shape_from_json",
@@ -106,8 +103,10 @@ def build(shape: ModelShape) -> NeuralModel:
     Matrices that are tied are one tensor with one name. Embeddings are scaled by sqrt(E): states of unit variance
     from the first update on, which recurrent models need (their loss falls visibly sooner); a Transformer starts
     smaller throughout (`seq2x.nn.initial`), and so do convolutions, whose embeddings are not scaled: their attention
-    compares plain dot products.
+    compares plain dot products. Raises `ValueError` for the shape of a labeller.
     """
+    if shape.head != "decoder":
+        raise ValueError(f"head = {shape.head}: it is build_labeller that builds it")
     width, (scale, spread) = shape.embedding_width, _sown(shape)
     source = Embedding(shape.source_size, width, scale, None, spread) if shape.source else None
     if source is not None and shape.decoder == "ctc":
@@ -146,7 +145,12 @@ def _ctc(shape: ModelShape, encoder: EncoderModule) -> Ctc:
 
 
 def build_labeller(shape: ModelShape) -> Labeller:
-    """A labeller of this shape with fresh weights, drawn from torch's default generator; see `build`."""
+    """A labeller of this shape with fresh weights, drawn from torch's default generator; see `build`.
+
+    Raises `ValueError` for the shape of a model that writes.
+    """
+    if shape.head == "decoder":
+        raise ValueError("head = decoder: it is build that builds it")
     scale, spread = _sown(shape)
     tokens = BagEmbedding(Embedding(shape.source_size, shape.embedding_width, scale, None, spread))
     output = VocabularyOutput(shape.memory_width, shape.target_size)
@@ -158,10 +162,3 @@ def _sown(shape: ModelShape) -> tuple[float, float]:
     """What embeddings are multiplied by, and how far they spread at first; see `build`."""
     root = math.sqrt(shape.embedding_width)
     return {"transformer": (root, SMALL), "conv": (1.0, START * root)}.get(shape.kind, (root, 1.0))
-
-
-def expected_tensors(shape: ModelShape) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every tensor that a stored model of this shape holds, found without allocating one."""
-    with torch.device("meta"):
-        state: Mapping[str, Any] = build(shape).state_dict()
-    return {name: tuple(tensor.shape) for name, tensor in state.items()}

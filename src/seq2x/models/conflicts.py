@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from seq2x import choices
 from seq2x.settings import AT_ONCE
 
 if TYPE_CHECKING:
     from .shape import ModelShape
 
-__all__ = ["LOSING", "Problem", "conflicts"]
-
-LOSING = ("local_p", "monotonic", "monotonic_soft")
-"""Paths of attention whose weights may sum to less than one."""
+__all__ = ["Problem", "conflicts"]
 
 
 class Problem(NamedTuple):
@@ -93,12 +91,12 @@ def _conflicts_of_attention(shape: ModelShape) -> Iterator[Problem]:
     heads, path = shape.attention_heads, shape.attention_path
     if shape.width % heads:  # and so it divides the width of the encoder's states
         yield Problem("attention_heads", f"{heads} does not divide width {shape.width}", "a divisor of width")
-    if heads > 1 and path in ("monotonic", "monotonic_soft", "forward"):
+    if heads > 1 and path in choices.ONE_HEAD:
         yield Problem(
             "attention_heads",
             f'{heads} with attention_path = "{path}"',
             "1: such a path goes from one place to the next",
         )
-    if shape.copy == "generator" and path in LOSING:
+    if shape.copy == "generator" and path in choices.LOSING:
         found = f'"{path}" with copy = "generator": its weights may sum to less than one, as probabilities may not'
         yield Problem("attention_path", found, "any, local_m or forward")

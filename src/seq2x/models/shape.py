@@ -43,7 +43,6 @@ _RANGES: Mapping[str, tuple[int, int]] = {
     "max_source_length": (1, 1 << 24),
     "max_target_length": (1, 1 << 24),
 }
-_CONTEXT_USES = ("state", "first", "every")
 _SHARES = ("dropout", "attention_dropout")
 _NUMBERS: Mapping[str, tuple[float, float]] = {"attention_alpha": (0.0, 100.0), "attention_noise": (0.0, 100.0)}
 _LATER: Mapping[str, JSON] = {
@@ -240,8 +239,9 @@ def _problems(shape: ModelShape) -> Iterator[Problem]:
     if not 0.0 < shape.attention_temperature <= 100.0:
         yield Problem("attention_temperature", str(shape.attention_temperature), "above 0, at most 100")
     uses = shape.context_use.split("+")
-    if not set(uses) <= set(_CONTEXT_USES) or len(set(uses)) != len(uses):
-        yield Problem("context_use", f'"{shape.context_use}"', "some of state, first, every, joined by +")
+    if not set(uses) <= set(choices.CONTEXT_USES) or len(set(uses)) != len(uses):
+        there = ", ".join(choices.CONTEXT_USES)
+        yield Problem("context_use", f'"{shape.context_use}"', f"some of {there}, joined by +")
     yield from conflicts(shape)
     if (count := parameters(shape)) > MAX_PARAMETERS:
         yield Problem("width", f"the model would have about {count:,} weights", f"at most {MAX_PARAMETERS:,}")

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from seq2x.arrays import like, order, take_along, to_numpy, top
-from seq2x.search.drive import lengths_of
-from seq2x.search.refine import damaged
+from seq2x.search.drive import damaged, lengths_of
 from seq2x.search.rules import Rules
 from seq2x.search.sample import mixed
 from seq2x.search.trace import empty

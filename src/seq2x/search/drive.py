@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from seq2x.arrays import float64, like, namespace, numbers, on_host, order, take_along, to_numpy
-from seq2x.errors import DivergedError, UsageError
+from seq2x.errors import DivergedError, UsageError, no_number
 from seq2x.search.constraints import Constraints
 from seq2x.search.guide import Guide, Guided
 from seq2x.search.loops import Loops
 from seq2x.search.rules import Rules, Sampling
 from seq2x.types import BOS, Answer, Array, Decoder, State, Want
 
-__all__ = ["Drive", "lengths_of"]
+__all__ = ["Drive", "damaged", "lengths_of"]
 
 
 class Drive:
@@ -146,9 +146,7 @@ class Drive:
         xp = namespace(going_B)
         flag = int(xp.where(bad_B.any(), -1 - xp.argmax(bad_B * 1), going_B.sum()))
         if flag < 0:
-            row = int(self.rows_B[-1 - flag])
-            raise DivergedError(f"sentence {row + 1} of the batch", "the model's log p is not a number",
-                                "finite values or -inf", "the weights or the input are damaged", row)  # fmt: skip
+            raise damaged(int(self.rows_B[-1 - flag]))
         return flag
 
     def leave(self, going_B: Array, count: int) -> Array | None:
@@ -180,3 +178,8 @@ def lengths_of(source_lengths: Array, max_lengths: Array) -> tuple[np.ndarray[An
             "max_length", f"{most.tolist()}"[:200], f"a number of at least 1 for each of {len(sources)} sentences"
         )
     return sources, most
+
+
+def damaged(row: int) -> DivergedError:
+    """A log p of sentence `row` of a batch is no number."""
+    return no_number(f"sentence {row + 1} of the batch", row, "finite values or -inf")

@@ -7,13 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seq2x.arrays import float64, like, namespace, numbers, order, take_along, to_numpy, top
-from seq2x.errors import DivergedError
-from seq2x.search.drive import lengths_of
+from seq2x.search.drive import damaged, lengths_of
 from seq2x.search.rules import Refinement
 from seq2x.search.trace import empty
 from seq2x.types import BOS, EOS, MASK, NOTHING, PAD, Array, Hypotheses, Refiner, Want
 
-__all__ = ["damaged", "refine"]
+__all__ = ["refine"]
 
 
 def refine(refiner: Refiner, memory: Any, max_lengths: Array, rules: Refinement, want: Want = NOTHING) -> Hypotheses:
@@ -25,7 +24,8 @@ def refine(refiner: Refiner, memory: Any, max_lengths: Array, rules: Refinement,
 
     whose log p is lowest are masked again, and filled in given the others. A symbol keeps the log p that it was last
     given; that of `</s>` is log p of the length. Ranked by the mean of both over all T (section 3.3; the length counts
-    as one symbol, so that an output of none has a score, too). With one iteration log p of all is that of `score`.
+    as one symbol, so that an output of none has a score, too). With one iteration log p of all is that of `score`. The
+    attention is that of the last iteration in which an output had a symbol to be written.
 
     `max_lengths` `[B]`: symbols at most, `</s>` counted; where `min_length` does not fit in, it gives way. A sentence's
     outcome does not depend on what else is in the batch, as far as the refiner's does not. Raises `DivergedError` where
@@ -48,7 +48,10 @@ def refine(refiner: Refiner, memory: Any, max_lengths: Array, rules: Refinement,
         canvas = canvas._replace(
             tokens=xp.where(masked, ids, canvas.tokens), log_p=xp.where(masked, float64(log_p), canvas.log_p)
         )
-        attention = filled.attention
+        if attention is None or filled.attention is None:
+            attention = filled.attention
+        else:  # an output that is done keeps what it was written by, while longer ones beside it go on
+            attention = xp.where(masked.any(-1)[:, None, None], filled.attention, attention)
     return _ranked(canvas, attention, len(most), rules)
 
 
@@ -111,11 +114,3 @@ def _ranked(canvas: _Canvas, attention: Array | None, sentences: int, rules: Ref
     if attention is not None:
         attention = np.where((np.arange(T) < lengths[..., None])[..., None], attention[:, :, :T], 0.0)
     return Hypotheses(tokens, lengths, take_along(score, best), log_p, stopped, attention)
-
-
-def damaged(row: int) -> DivergedError:
-    """A log p of sentence `row` of a batch is no number."""
-    found, expected = "the model's log p is not a number", "finite values or -inf"
-    return DivergedError(
-        f"sentence {row + 1} of the batch", found, expected, "the weights or the input are damaged", row
-    )

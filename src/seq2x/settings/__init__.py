@@ -9,12 +9,13 @@ from seq2x.settings.check import canonical, differences, parse_flag, resolve
 from seq2x.settings.idle import without_effect
 from seq2x.settings.recipes import Recipe, dump_toml, read_recipe
 from seq2x.settings.rules import broken_rule, is_clean
-from seq2x.settings.table import ALLOWABLE, AT_ONCE, COUNTED, Allowable, Settings, several, tags
+from seq2x.settings.table import ALLOWABLE, AT_ONCE, COUNTED, READING, Allowable, Settings, several, tags
 
 __all__ = [
     "ALLOWABLE",
     "AT_ONCE",
     "COUNTED",
+    "READING",
     "Allowable",
     "Recipe",
     "Settings",

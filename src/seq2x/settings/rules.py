@@ -6,6 +6,7 @@ import re
 import unicodedata
 from typing import Any
 
+from seq2x import choices
 from seq2x.settings.habits import habit
 from seq2x.settings.table import AT_ONCE, Settings, tags
 
@@ -15,10 +16,6 @@ LONGEST = 4096
 """Characters of a text in a setting, as of a path."""
 
 _MOST_PARAMETERS = 200e9  # beyond this a size is a slip of the finger, on any machine this program is for
-_CONTEXT_USES = ("state", "first", "every")
-
-_ONE_HEAD = ("monotonic", "monotonic_soft", "forward")
-_LOSING = ("local_p", "monotonic", "monotonic_soft")
 
 
 def is_clean(text: str) -> bool:
@@ -108,7 +105,7 @@ def _model_rule(s: Settings) -> str:
     if s.model in ("gru", "lstm", "rnn") and s.context == "attention":
         if s.width is not None and s.width % s.attention_heads:
             return f"width = {s.width} and attention_heads = {s.attention_heads}; the heads must divide width"
-        if s.attention_heads > 1 and s.attention_path in _ONE_HEAD:
+        if s.attention_heads > 1 and s.attention_path in choices.ONE_HEAD:
             return (
                 f'attention_heads = {s.attention_heads} and attention_path = "{s.attention_path}"; such a path goes'
                 ' from one place to the next, so it is for one head (attention_path = "local_p" is for several)'
@@ -120,12 +117,13 @@ def _model_rule(s: Settings) -> str:
             f"which it does not have: {nearest}"
         )
     uses = s.context_use.split("+")
-    if len(set(uses)) < len(uses) or not set(uses) <= set(_CONTEXT_USES):
-        return f'context_use = "{s.context_use}"; expected some of {", ".join(_CONTEXT_USES)}, joined by +, each once'
+    if len(set(uses)) < len(uses) or not set(uses) <= set(choices.CONTEXT_USES):
+        known = ", ".join(choices.CONTEXT_USES)
+        return f'context_use = "{s.context_use}"; expected some of {known}, joined by +, each once'
     if s.copy == "generator" and s.model in ("gru", "lstm", "rnn") and s.context != "attention":
         found = f'copy = "generator" and context = "{s.context}"; a pointer-generator copies by attention'
         return f'{found}: context = "attention", or copy = "pointer", which has its own'
-    if s.copy == "generator" and s.model in ("gru", "lstm", "rnn") and s.attention_path in _LOSING:
+    if s.copy == "generator" and s.model in ("gru", "lstm", "rnn") and s.attention_path in choices.LOSING:
         found = f'copy = "generator" and attention_path = "{s.attention_path}"; its weights may sum to less than one'
         return f"{found}, as probabilities may not: any, local_m or forward"
     if s.copy == "pointer" and s.subword_dropout:

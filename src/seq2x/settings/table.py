@@ -14,7 +14,7 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from seq2x import choices
 
-__all__ = ["ALLOWABLE", "AT_ONCE", "COUNTED", "Allowable", "Settings", "several", "tags"]
+__all__ = ["ALLOWABLE", "AT_ONCE", "COUNTED", "READING", "Allowable", "Settings", "several", "tags"]
 
 _Count = Annotated[int, Ge(1), Le(2**31)]
 _Zero = Annotated[int, Ge(0), Le(2**31)]
@@ -37,6 +37,8 @@ AT_ONCE = ("mask_predict", "ctc")
 """Values of `decoder` with which no output is written symbol by symbol."""
 COUNTED = ("ngram", "hmm")
 """Values of `model` that are counted: no gradients, and no updates."""
+READING = ("format", "columns", "on_bad_utf8", "max_line_bytes")
+"""Names of the settings of how a file is read."""
 
 _T = TypeVar("_T", bound=str)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["Request", "decode"]
 
 _ROOM = 20  # symbols that an automatic limit leaves beyond a prefix, as beyond what the input's length makes likely
+_RANKED_BY = {"mask_predict": "average", "ctc": "none"}
+"""The length penalty of a search that has its own, whatever the settings say: see `refine` and `spell`."""
 
 
 class Request(NamedTuple):
@@ -70,7 +73,8 @@ def decode(
     not fit the limit, or for any where outputs are not written from the left, `DivergedError` for numbers that are
     none; all name the input by its place in the call.
     """
-    most, kind = _limits(members, batch, settings), members[0].about.shape.decoder
+    bound = [*members, helper.lm] if helper is not None and helper.use == "fusion" else members
+    most, kind = _limits(bound, batch, settings), members[0].about.shape.decoder
     for request, limit in zip(batch, most.tolist(), strict=True):
         if request.prefix and kind in AT_ONCE:
             asked = f'a prefix for a run with decoder = "{kind}"'
@@ -84,7 +88,8 @@ def decode(
     results = [_none(why) for why in unmet]
     if able:
         some = [batch[number] for number in able]
-        found = _helped(members, engines, some, most[able], settings, want, demands, helper)
+        with _placed(some):
+            found = _helped(members, engines, some, most[able], settings, want, demands, helper)
         for row, (number, request) in enumerate(zip(able, some, strict=True)):
             results[number] = _prediction(found, row, request, int(most[number]), settings, demands)
     return results
@@ -110,8 +115,8 @@ def _helped(
     if settings.sample:
         return found
     rules = _rules(settings, demands.forbidden)
-    if members[0].about.shape.decoder == "mask_predict":  # its scores are means over the symbols
-        rules = replace(rules, length_penalty="average", length_alpha=1.0)
+    if own := _RANKED_BY.get(members[0].about.shape.decoder):
+        rules = replace(rules, length_penalty=own, length_alpha=1.0)
     return helper.ranked(found, demands.codec, [source.extra for source in sources], rules)
 
 
@@ -133,16 +138,22 @@ def _searched(
     if helper is not None and helper.use == "fusion":
         decoder, memory = helper.fused(decoder, memory, len(batch))
     rules = _rules(settings, demands.forbidden, ranked=helper is not None and helper.use == "rerank")
+    if isinstance(decoder, Refiner):  # neither takes a guide: see `Generate.constrain`
+        return refine(decoder, memory, most, _refinement(settings, rules), want)
+    if isinstance(decoder, Emitter):
+        return spell(decoder, memory, most, rules)
+    if settings.sample or draws(settings):
+        keys = np.array([request.source.key for request in batch], np.int64)
+        sampling = _sampling(settings, demands.forbidden)
+        return sample(decoder, memory, lengths, most, sampling, keys, prefix, want, guide)
+    return search(decoder, memory, lengths, most, rules, prefix, want, guide)
+
+
+@contextmanager
+def _placed(batch: Sequence[Request]) -> Iterator[None]:
+    """An error that one of `batch` is to blame for names it by its place in the call."""
     try:
-        if isinstance(decoder, Refiner):  # neither takes a guide: see `Generate.constrain`
-            return refine(decoder, memory, most, _refinement(settings, rules), want)
-        if isinstance(decoder, Emitter):
-            return spell(decoder, memory, most, rules)
-        if settings.sample or draws(settings):
-            keys = np.array([request.source.key for request in batch], np.int64)
-            sampling = _sampling(settings, demands.forbidden)
-            return sample(decoder, memory, lengths, most, sampling, keys, prefix, want, guide)
-        return search(decoder, memory, lengths, most, rules, prefix, want, guide)
+        yield
     except Seq2xError as error:
         if error.row is None:
             raise
@@ -165,16 +176,16 @@ def _prefix(batch: Sequence[Request]) -> np.ndarray[Any, np.dtype[np.int64]] | N
 
 
 def _limits(
-    members: Sequence[Generate], batch: Sequence[Request], settings: Settings
+    models: Sequence[Generate], batch: Sequence[Request], settings: Settings
 ) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """`[B]`: how many symbols each output may have, `</s>` counted."""
+    """`[B]`: how many symbols each output that these `models` write together may have, `</s>` counted."""
     room = settings.min_length + 1
     given = [max(len(request.prefix), request.demand.least(request.prefix)) for request in batch]
     return limits(
         np.array([request.source.length for request in batch], np.int64),
         max_length=settings.max_length,
-        ratio=members[0].about.length_ratio,
-        most=most_symbols(members),
+        ratio=models[0].about.length_ratio,
+        most=most_symbols(models),
         room=np.array([max(room, symbols + _ROOM if symbols else 0) for symbols in given]),
     )
 

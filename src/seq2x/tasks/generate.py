@@ -211,8 +211,9 @@ class Generate(Task):
         return links(prediction.attention, *words)
 
     def out_of_reach(self, settings: Settings) -> list[str]:
-        """One sentence for each length in `settings` that this model, or its team, cannot reach."""
-        most = most_symbols(self.members)
+        """One sentence for each length in `settings` that this model, or what writes with it, cannot reach."""
+        fused = [self.lm] if self.lm is not None and settings.lm_weight and settings.lm_use == "fusion" else []
+        most = most_symbols([*self.members, *fused])
         if most is None:
             return []
         end = f"this model has learned {most:,} positions, and its outputs end there (positions = learned)"

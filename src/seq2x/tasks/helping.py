@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from seq2x.engine import AnyEngine
-from seq2x.errors import UsageError
+from seq2x.errors import Seq2xError, UsageError
 from seq2x.search import Fusion, Rules
 from seq2x.search.penalties import length_penalty
 from seq2x.settings import AT_ONCE
 from seq2x.tasks.reading import one_line, padded
-from seq2x.tasks.scoring import Given, score_batch
+from seq2x.tasks.scoring import Given, most_symbols, score_batch
 from seq2x.types import EOS, Decoder, Hypotheses
 
 if TYPE_CHECKING:
@@ -45,23 +46,35 @@ class Helper:
         """The outputs that a search with `rules` gave, by score + w log p_lm / lp(Y), best first.
 
         The language model reads their text, which `codec` gives with the `extras` that each source alone has, by its
-        own symbols; an output that was cut is to it a text that goes on. What ended stands before what was cut, as a
-        search has it.
+        own symbols; an output that was cut is to it a text that goes on. One that it has no positions for keeps its
+        score, and stands behind those that can be compared. What ended stands before what was cut, as a search has it.
+        The `row` of an error is that of `found`.
         """
-        there = found.stopped >= 0
-        places = np.argwhere(there).tolist()
-        texts = [_target(self.lm, found, codec, extras[row], row, rank) for row, rank in places]
-        log_p = np.zeros_like(found.scores)
-        log_p[there] = [line.log_p for line in self.lm.score([""] * len(texts), texts)]
-        scores = found.scores + self.weight * log_p / length_penalty(found.lengths.clip(1), rules)
-        by_score = np.argsort(-scores, axis=1, kind="stable")
-        order = np.take_along_axis(
-            by_score, np.argsort(-np.take_along_axis(found.stopped, by_score, 1), 1, "stable"), 1
-        )
+        log_p = self._log_p(found, codec, extras)
+        unread = np.isnan(log_p)
+        added = self.weight * np.where(unread, 0.0, log_p) / length_penalty(found.lengths.clip(1), rules)
+        anew = replace(found, scores=found.scores + added)
+        order = np.lexsort((-anew.scores, unread, -anew.stopped))
         rows = np.arange(len(order))[:, None]
-        parts = {name: getattr(found, name)[rows, order] for name in ("tokens", "lengths", "log_p", "stopped")}
-        attention = None if found.attention is None else found.attention[rows, order]
-        return Hypotheses(scores=scores[rows, order], attention=attention, **parts)
+        names = ["tokens", "lengths", "scores", "log_p", "stopped"] + ["attention"] * (found.attention is not None)
+        return Hypotheses(**{name: getattr(anew, name)[rows, order] for name in names})
+
+    def _log_p(self, found: Hypotheses, codec: TextCodec, extras: Sequence[tuple[bytes, ...]]) -> npt.NDArray[Any]:
+        """`[B,n]`: log p_lm of each output, NaN where there is none or no positions are for it."""
+        places = np.argwhere(found.stopped >= 0).tolist()
+        texts = {(row, rank): _target(self.lm, found, codec, extras[row], row, rank) for row, rank in places}
+        most = most_symbols([self.lm])
+        read = {place: text for place, text in texts.items() if most is None or len(text) <= most}
+        try:
+            lines = self.lm.score([""] * len(read), list(read.values()))
+        except Seq2xError as error:
+            if error.row is None:
+                raise
+            raise error.at(error.where, list(read)[error.row][0]) from error
+        log_p = np.full(found.scores.shape, np.nan)
+        for place, line in zip(read, lines, strict=True):
+            log_p[place] = line.log_p
+        return log_p
 
 
 def require_fusible(run: Generate, lm: Generate) -> None:

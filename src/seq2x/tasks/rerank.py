@@ -8,7 +8,7 @@ models and directions may differ. A run that writes from left to right and one f
 an output well, and agree best on what is right throughout (Liu et al. 2016, "Agreement on
 target-bidirectional neural machine translation").
 
-It costs two searches, and a pass of each run over what only the other proposed.
+It costs two searches, and a pass of each run over what only the other proposed (of mask_predict over all).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from seq2x.search import Rules
 from seq2x.search.penalties import length_penalty
 from seq2x.settings import Settings
 from seq2x.tasks.reading import read
-from seq2x.types import NOTHING, Alternative, Prediction, Want
+from seq2x.types import EOS, NOTHING, Alternative, Prediction, Want
 
 if TYPE_CHECKING:
     from seq2x.tasks.generate import Generate
@@ -75,17 +75,21 @@ def _completed(
     found: Sequence[Mapping[str, _Known]],
     settings: Settings,
 ) -> list[dict[str, _Known]]:
-    """What `run` says of all that was `proposed` for each text: what it `found` itself, and the rest, scored."""
+    """What `run` says of all that was `proposed` for each text: what it `found` itself, and the rest, scored.
+
+    Of mask_predict, whose search knows log p of each symbol given the others alone, all is scored: in a single pass.
+    """
+    refined = run.about.shape.decoder == "mask_predict"
+    complete = [{} if refined else dict(of_one) for of_one in found]
     asked = [
-        (row, output)
+        (row, output, [*found[row][output].ids, EOS] if output in found[row] else output)
         for row, outputs in enumerate(proposed)
         for output in outputs
-        if output not in found[row] and run.can_score(texts[row], output)
+        if output not in complete[row] and (output in found[row] or run.can_score(texts[row], output))
     ]
     size = 1 if settings.invariant else settings.batch_size
-    scored = run.score([texts[row] for row, _ in asked], [output for _, output in asked], size)
-    complete = [dict(of_one) for of_one in found]
-    for (row, output), score in zip(asked, scored, strict=True):
+    scored = run.score([texts[row] for row, _, _ in asked], [target for *_, target in asked], size)
+    for (row, output, _), score in zip(asked, scored, strict=True):
         complete[row][output] = _Known(score.tokens, score.ids, score.token_log_p)
     return complete
 

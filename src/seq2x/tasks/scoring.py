@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from seq2x.data.frames import needed
-from seq2x.errors import DataError, DivergedError
+from seq2x.errors import DataError, no_number
 from seq2x.tasks.reading import Source, beyond_pointers, copy_ids, padded
 from seq2x.types import EOS, Batch
 
@@ -107,8 +107,7 @@ def score_batch(members: Sequence[Generate], batch: Sequence[Given]) -> list[Tar
         token_log_p = tuple(items_BT[row, : len(one.target)].tolist())
         log_p = float(sum(token_log_p))
         if not math.isfinite(log_p):
-            found, todo = "the model's log p is not a number", "the weights or the input are damaged"
-            raise DivergedError(f"pair {one.row + 1:,}", found, "finite values", todo, one.row)
+            raise no_number(f"pair {one.row + 1:,}", one.row)
         ids = tuple(one.target[:-1] if one.target[-1] == EOS else one.target)
         tokens = tuple(codec.tokens(ids, one.source.extra))
         results.append(TargetScore(log_p, tokens, ids, token_log_p, one.source.truncated))

@@ -23,7 +23,7 @@ from seq2x.codecs.text import TextCodec
 from seq2x.codecs.tokens import SYMBOLS, TokenCodec, learn_labels
 from seq2x.data.pairing import unequal
 from seq2x.data.store import Store
-from seq2x.errors import DataError, DivergedError, FolderError, UsageError
+from seq2x.errors import DataError, FolderError, UsageError, no_number
 from seq2x.models import Hmm, HmmShape, Labeller, ModelShape, Shape, build_labeller, shape_of
 from seq2x.models.hmm import MOST_LABELS
 from seq2x.nn.chain import Chain
@@ -324,6 +324,4 @@ def _best_pairs(a: Sequence[_Tagged], b: Sequence[_Tagged], n: int) -> list[_Tag
 def _require_numbers(scores: npt.NDArray[Any], parts: Sequence[_Part]) -> None:
     """`DivergedError` for the first part whose score is none."""
     for row in np.flatnonzero(~np.isfinite(scores)).tolist():
-        where = f"input {parts[row].row + 1:,}"
-        found, todo = "the model's log p is not a number", "the weights or the input are damaged"
-        raise DivergedError(where, found, "finite values", todo, parts[row].row)
+        raise no_number(f"input {parts[row].row + 1:,}", parts[row].row)

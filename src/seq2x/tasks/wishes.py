@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
 
 from seq2x.codecs.backwards import Backwards
+from seq2x.codecs.segment import NO_MORE
 from seq2x.codecs.text import TextCodec
 from seq2x.errors import UsageError
 from seq2x.types import SPECIALS
 
 __all__ = ["forbidden_symbols", "named_symbols", "prefix_symbols"]
 
-_NO_MORE: Final[Mapping[str, int]] = {}
 _SHOWN = 8  # symbols of a text that is no single one, in a message
 
 
-def prefix_symbols(codec: TextCodec, text: str, more: Mapping[str, int] = _NO_MORE) -> list[int]:
+def prefix_symbols(codec: TextCodec, text: str, more: Mapping[str, int] = NO_MORE) -> list[int]:
     """The symbols that every output shall begin with.
 
     They are those of `text` alone: the last of them may be another piece than the one that the model would have

@@ -17,7 +17,7 @@ from seq2x.data import data_fingerprint, read, sniff
 from seq2x.errors import FolderError, Seq2xError, escape
 from seq2x.evaluate import from_plain, report, to_plain
 from seq2x.run import is_run
-from seq2x.settings import Settings
+from seq2x.settings import READING, Settings
 from seq2x.storage import DISK, replace_file
 from seq2x.strict_json import parse_json
 from seq2x.training.log import Log
@@ -81,8 +81,7 @@ def _known(folder: Path, of: dict[str, Any]) -> dict[str, Result]:
 
 def _how(settings: Settings) -> dict[str, Any]:
     """How the run's own files are read is how its test set is read."""
-    names = ("format", "columns", "references", "on_bad_utf8", "max_line_bytes")
-    return {name: getattr(settings, name) for name in names}
+    return {name: getattr(settings, name) for name in (*READING, "references")}
 
 
 def _words(results: dict[str, Result]) -> str:

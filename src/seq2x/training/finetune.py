@@ -36,6 +36,12 @@ class Parent:
         model.load_state_dict(self.task.model.state_dict())
         return model, shape
 
+    def require(self, borrowed: TextCodec, settings: Settings) -> None:
+        """`UsageError` where the symbols `borrowed` by `vocab_from` are others than the parent's, which stay."""
+        if borrowed.to_bytes() != self.task.target_codec.to_bytes():
+            found = f"{settings.vocab_from} has other symbols than {self.run}, which --from goes on from"
+            raise UsageError("vocab_from", found, "the same: a model keeps its own", "leave one of them out")
+
     def _shape(self, settings: Settings) -> ModelShape:
         old = _shape(self)
         dropout = old.dropout if settings.dropout is None else settings.dropout

@@ -90,6 +90,8 @@ def prepare(
     borrowed = _borrowed(settings)
     if borrowed:
         settings = with_codec(settings, borrowed)
+        if parent:
+            parent.require(borrowed, settings)
     device = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
     chosen = plan(looked, settings, device=device)
     settings, reasons = chosen.settings, dict(chosen.reasons)
