@@ -3,6 +3,7 @@
 import itertools
 import math
 import random
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -99,6 +100,19 @@ def test_no_step_makes_it_less_likely(seed):
         assert all(later >= earlier - 1e-9 for earlier, later in itertools.pairwise(part))
     sums = np.bincount(corpus.sources, tables.translation)
     np.testing.assert_allclose(sums, 1.0, atol=1e-9)
+
+
+@pytest.mark.parametrize(("words", "kept", "peak"), [(100, 6, 25), (10_000, 10, 50)])
+def test_memory_is_what_it_says(words, kept, peak):
+    draw = random.Random(1)
+    rows = [[str(draw.randrange(words)) for _ in range(draw.randint(8, 24))] for _ in range(1200)]
+    cells = sum((len(row) + 1) * len(row) for row in rows)
+    corpus_of(TOKENS)  # whatever numpy loads late
+    tracemalloc.start()
+    corpus = corpus_of([(row, row) for row in rows])
+    now, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert now < kept * cells and most < peak * cells and sum(len(block.rows) for block in corpus.blocks) == len(rows)
 
 
 def test_company_changes_nothing():
