@@ -60,7 +60,7 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli")
     train = write(folder / "train.tsv", pairs(600, 1))
     write(folder / "test.tsv", pairs(60, 2))
-    for name, steps in (("a", "150"), ("b", "50")):
+    for name, steps in (("a", "240"), ("b", "80")):
         ended = cli("train", train, "--out", folder / name, *SMALL, "--max-steps", steps)
         assert ended.code == 0, ended.err
         assert ended.lines == [str(folder / name)]
