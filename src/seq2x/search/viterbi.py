@@ -76,8 +76,8 @@ def _swept(unary_BTV: _Floats, lengths_B: _Ints, transitions: _Floats, k: int) -
 
 
 def _best_ways(scores_NFk: _Floats, k: int) -> tuple[_Floats, _Ints]:
-    """The `k` best of the k ways by each first label, best first: (their scores, their numbers F k). They are ways by
-    the k first labels whose own best is best.
+    """The `k` best of all ways, of which those by one first label stand best first: (their scores, best first; label
+    times k and rank of each). They are ways by the k first labels whose own best is best.
     """
     firsts_Nc = _chosen(scores_NFk[..., 0], min(k, scores_NFk.shape[1]))
     some_NW = np.take_along_axis(scores_NFk, firsts_Nc[..., None], 1).reshape(len(scores_NFk), -1)
