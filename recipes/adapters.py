@@ -6,6 +6,9 @@ Questions with SQL     values stand apart from their quotes, so that a word of t
 CMRC 2018              a question and those sentences of its paragraph that share most with it -> the answer
 SciTLDR                an abstract whose sentences are numbered -> the number of the one nearest to the summary
 CoNLL columns          the tokens of a sentence -> their labels
+Inflection             letters and features of a lemma -> the letters of the form
+Historical spelling    the first 50,000 words of a text -> their modern spelling
+SCAN                   commands whose "jump" stands alone; evaluated on those of the other split where it does not
 Multi30k               with links, with noise, a quarter of it; by a run of another recipe, in the folder RUNS of the
                        environment: with a teacher's outputs, or with back-translations
 """
@@ -127,6 +130,47 @@ def _conll(stem: str, label: int) -> Callable[[Path, str], Iterator[Pair]]:
     return pairs
 
 
+# ------------------------------------------------------------------ words as letters
+
+
+def _inflection(language: str) -> Callable[[Path, str], Iterator[Pair]]:
+    """A letter is a symbol, and so is a feature: `V;PST` and `b e` -> `w a s`."""
+
+    def pairs(data: Path, part: str) -> Iterator[Pair]:
+        for line in _lines(data / "inflection/sigmorphon2023" / f"{language}_{part}.tsv"):
+            lemma, features, form = line.split("\t")
+            marks = (f"<{feature}>" for feature in re.split(r"[;,()]+", features) if feature)
+            yield " ".join((*marks, _letters(lemma))), _letters(form)
+
+    return pairs
+
+
+def _letters(word: str) -> str:
+    return " ".join(word.replace(" ", "␣"))
+
+
+def _histnorm(data: Path, part: str) -> Iterator[Pair]:
+    """50,000 words are what the published figures are for."""
+    pairs = [tuple(line.split("\t")) for line in _lines(data / f"normalisation/histnorm/german-anselm/{part}.tsv")]
+    yield from pairs[:50_000] if part == "train" else pairs
+
+
+# ------------------------------------------------------------------ SCAN
+
+
+def _scan_jump(data: Path, part: str) -> Iterator[Pair]:
+    """The commands to evaluate on are those of the `simple` split's training part that are no part of `addprim_jump`'s:
+    6,218 of the 7,706 that the paper tests on, and no others.
+    """
+    stem = "semparse/scan/{}_train.tsv"
+    train = [tuple(line.split("\t")) for line in _lines(data / stem.format("addprim_jump"))]
+    if part == "train":
+        yield from train
+    else:
+        simple = (tuple(line.split("\t")) for line in _lines(data / stem.format("simple")))
+        yield from sorted(set(simple) - set(train))
+
+
 # ------------------------------------------------------------------ Multi30k
 
 _MULTI30K = Path("mt/multi30k/en-de")
@@ -231,6 +275,9 @@ ADAPTERS: Mapping[str, Callable[[Path, str], Iterator[Pair]]] = {
     "scitldr": _scitldr,
     "ud_en_ewt": _conll("pos/ud_en_ewt", 1),
     "resume_zh": _conll("ner/resume_zh", 1),
+    "sigmorphon2023_tur": _inflection("tur"),
+    "histnorm_anselm": _histnorm,
+    "scan_jump": _scan_jump,
     "multi30k_aligned": _aligned,
     "multi30k_noisy": _noisy,
     "multi30k_distilled": _distilled,

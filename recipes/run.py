@@ -93,6 +93,8 @@ _SMALL = [Test("dev, unseen words", "g2p/cmudict/dev.tsv", ["word_errors", "per"
 _SQL = [Test("dev", "dev.tsv", ["exact_match"], made=True)]
 _ANSWERS = [Test("dev", "dev.tsv", ["exact_match", "chrf"], made=True)]
 _SENTENCES = [Test("dev", "dev.tsv", ["exact_match"], made=True)]
+_WORDS = [Test("dev", "dev.tsv", ["exact_match", "cer"], made=True)]
+_SPELLING = "82.2 to 84.5 % of the words (Bollmann 2019)"
 _COPYING = "with copying 71 % exact match on the test set (Finegan-Dollak et al. 2018)"
 _LONG_COPYING = "with copying 51 % exact match on the test set (Finegan-Dollak et al. 2018)"
 _PTB = [Test("valid", "lm/ptb/ptb.valid.txt.gz", ["perplexity_word"], texts=True)]
@@ -107,6 +109,14 @@ RECIPES = {
     "cmrc2018-pointer": Recipe("-", _ANSWERS, "cmrc2018", base="cmrc2018"),
     "scitldr": Recipe("-", _SENTENCES, "scitldr"),
     "scitldr-pointer": Recipe("-", _SENTENCES, "scitldr", base="scitldr"),
+    "inflection-tr": Recipe("-", _WORDS, "sigmorphon2023_tur"),
+    "inflection-tr-copy": Recipe("-", _WORDS, "sigmorphon2023_tur", base="inflection-tr"),
+    "inflection-tr-monotonic": Recipe("-", _WORDS, "sigmorphon2023_tur", base="inflection-tr"),
+    "histnorm-anselm": Recipe(_SPELLING, _WORDS, "histnorm_anselm"),
+    "histnorm-anselm-copy": Recipe(_SPELLING, _WORDS, "histnorm_anselm", base="histnorm-anselm"),
+    "histnorm-anselm-monotonic": Recipe(_SPELLING, _WORDS, "histnorm_anselm", base="histnorm-anselm"),
+    "scan-jump": Recipe("LSTM 1.2 % (Lake & Baroni 2018)", _SQL, "scan_jump"),
+    "scan-jump-conv": Recipe("54.9 to 70.5 % over seeds (Dessì & Baroni 2019)", _SQL, "scan_jump", base="scan-jump"),
     "pos-hmm": Recipe("-", _TAGS, "ud_en_ewt"),
     "pos-hmm-trigram": Recipe("-", _TAGS, "ud_en_ewt", base="pos-hmm"),
     "pos-lstm": Recipe("-", _TAGS, "ud_en_ewt", base="pos-hmm"),
