@@ -192,6 +192,19 @@ class Predictor:
             self._require_there(name, getattr(resolved, name))
         return resolved
 
+    def without_effect(self, **changes: Any) -> list[str]:
+        """One sentence for each of `changes` (as `settings` takes them) that changes nothing about a prediction."""
+        from seq2x.settings import without_effect
+
+        resolved = self.settings(**changes)
+        idle = without_effect(resolved, changes, reranked=self.reranker is not None)
+        idle += [*self.task.out_of_reach(resolved), *self.task.unused(changes)]
+        if "seed" in changes and not (resolved.sample or (resolved.mbr and resolved.mbr_from == "samples")):
+            idle.append("seed has no effect with sample = false")
+        if "rerank_weight" in changes and self.reranker is None:
+            idle.append("rerank_weight has no effect without --rerank")
+        return idle
+
     def _require_there(self, name: str, asked: str | int) -> None:
         """`UsageError` unless a setting that only loading can obey is `asked` as it is already."""
         if asked in ("auto", 0):

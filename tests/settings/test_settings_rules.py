@@ -277,3 +277,15 @@ def test_settings_without_effect_are_named(values, idle):
 
 def test_only_what_was_given_is_reported():
     assert without_effect(Settings(model="gru", length_penalty="none"), []) == []
+
+
+@pytest.mark.parametrize("decoder", ["ctc", "mask_predict"])
+def test_a_run_that_re_ranks_weighs_outputs_by_their_lengths(decoder):
+    lengths = {"length_alpha": 0.5, "length_penalty": "average"}
+    settings = Settings(model="transformer", decoder=decoder, **lengths)
+    assert len(without_effect(settings, lengths)) == 2
+    assert without_effect(settings, lengths, reranked=True) == []
+    unused = Settings(model="transformer", decoder=decoder, length_penalty="none")
+    assert without_effect(unused, ["length_alpha"], reranked=True) == [
+        'length_alpha has no effect with length_penalty = "none"'
+    ]

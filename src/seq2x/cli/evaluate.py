@@ -36,8 +36,6 @@ def run(arguments: argparse.Namespace) -> int:
     settings = given(arguments, "evaluate")
     runs = {"ensemble": arguments.ensemble, "rerank": arguments.rerank, "lm": arguments.lm}
     found = report(arguments.run, arguments.files, metric=arguments.metric, **runs, **settings)
-    if "rerank_weight" in settings and arguments.rerank is None:
-        found.notes.append("rerank_weight has no effect without --rerank")
     if arguments.json:
         results = {name: to_plain(result) for name, result in found.results.items()}
         streams.write_json({"items": len(found.examples), "results": results, "notes": found.notes})

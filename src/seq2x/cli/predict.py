@@ -21,7 +21,6 @@ from seq2x.types import NOTHING, Alternative, Prediction, Want
 if TYPE_CHECKING:
     from seq2x.data import Input, Notes
     from seq2x.predict import Predictor
-    from seq2x.settings import Settings
     from seq2x.tasks import Task
 
 __all__ = ["HELP", "add", "record", "run"]
@@ -81,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     predictor.task.require(arguments.require)
     notes = Notes()
     inputs, idle = _inputs(arguments, file, str(predictor.task.about.search.get("columns", "auto")), notes)
-    for line in [*_without_effect(predictor, resolved, settings), *idle]:
+    for line in [*predictor.without_effect(**settings), *idle]:
         streams.note(line)
     done = _cut_back(_files(arguments), resolved.window) if arguments.resume else 0
     inputs = islice(with_phrases(inputs, arguments.require, arguments.require_file, notes), done, None)
@@ -111,19 +110,6 @@ def run(arguments: argparse.Namespace) -> int:
     for line in (*notes.lines(), *tally.lines()):
         streams.note(line)
     return 0
-
-
-def _without_effect(predictor: Predictor, resolved: Settings, given: Mapping[str, Any]) -> list[str]:
-    """One sentence for each setting of `given` that changes nothing."""
-    from seq2x.settings import without_effect
-
-    task = predictor.task
-    idle = [*without_effect(resolved, given), *task.out_of_reach(resolved), *task.unused(given)]
-    if "seed" in given and not (resolved.sample or (resolved.mbr and resolved.mbr_from == "samples")):
-        idle.append("seed has no effect with sample = false")
-    if "rerank_weight" in given and predictor.reranker is None:
-        idle.append("rerank_weight has no effect without --rerank")
-    return idle
 
 
 def _require_sense(arguments: argparse.Namespace, file: Mapping[str, Any]) -> None:

@@ -17,11 +17,7 @@ def searched(predictor: Predictor, search: Mapping[str, Any]) -> tuple[dict[str,
 
     Raises `UsageError` for settings that cannot be.
     """
-    from seq2x.settings import without_effect
-
-    resolved = predictor.settings(**search)
-    task = predictor.task
-    notes = [*without_effect(resolved, search), *task.out_of_reach(resolved), *task.unused(search)]
+    notes = predictor.without_effect(**search)
     if "n_best" in search:
         notes.append("n_best has no effect: the best output of each input is what counts")
     return {name: value for name, value in search.items() if name != "n_best"}, notes

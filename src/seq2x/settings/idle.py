@@ -58,7 +58,8 @@ _OF_SOURCE = (
     "context_join",
     *_OF_ATTENTION,
 )
-_RANKING = ("length_penalty", "length_alpha", "coverage_beta", "eos_gamma")
+_LENGTH = ("length_penalty", "length_alpha")
+_RANKING = (*_LENGTH, "coverage_beta", "eos_gamma")
 _OF_LENGTHS = ("refine_iterations", "length_beam")
 _AT_ONCE = (*_RANKING, "loops", "diversity_strength")
 _BY_SYMBOLS = (*_OF_LENGTHS, "ctc_upsample")
@@ -107,8 +108,10 @@ _WRITING = (
 """What a tagger does not know of."""
 
 
-def without_effect(settings: Settings, given: Collection[str]) -> list[str]:
-    """One sentence for each name in `given` that changes nothing beside the others."""
+def without_effect(settings: Settings, given: Collection[str], *, reranked: bool = False) -> list[str]:
+    """One sentence for each name in `given` that changes nothing beside the others; `reranked`: another run has a say
+    in which of the outputs is best.
+    """
     found = {}
     if settings.model in COUNTED:
         found = dict.fromkeys(_trained(), f'model = "{settings.model}"; it is counted')
@@ -125,6 +128,8 @@ def without_effect(settings: Settings, given: Collection[str]) -> list[str]:
     if recurrent and settings.context != "attention" and settings.output_from == "state":
         found["context_join"] = 'output_from = "state"; without attention the output then does not see C'
     found |= _idle_path(settings) | _idle_decoder(settings)
+    if reranked:  # the outputs of both runs are weighed by their lengths, however each of them was found
+        found = {name: why for name, why in found.items() if name not in _LENGTH}
     found |= _idle_text(settings) | _idle_training(settings) | _idle_search(settings)
     found |= _idle_tagging(settings) if tags(settings) else _idle_hmm('task = "generate"; it is for an HMM, which tags')
     if settings.task == "lm":
@@ -246,8 +251,7 @@ def _idle_search(s: Settings) -> dict[str, str]:
     if s.diversity_groups == 1:
         found["diversity_strength"] = "diversity_groups = 1"
     if s.sample or drawn:
-        of_beams = ("length_penalty", "length_alpha", "coverage_beta", "eos_gamma", "diversity_groups")
-        for name in ("beam_size", *of_beams, "diversity_strength"):
+        for name in ("beam_size", *_RANKING, "diversity_groups", "diversity_strength"):
             found[name] = "sample = true" if s.sample else f'mbr = "{s.mbr}"; it draws'
     else:
         for name in ("temperature", "top_k", "top_p"):
