@@ -134,7 +134,7 @@ RECIPES = {
         for idea in (
             "location", "coverage", "guided", "heads", "local", "monotonic", "monotonic-soft", "forward", "context",
             "conv", "backwards", "scheduled", "ctc", "general", "dot", "input-feeding", "alpha", "temperature", "mean",
-            "sum", "gate", "local-m",
+            "sum", "gate", "local-m", "scaled",
         )
     },
     "cmudict-small-coverage-loss": Recipe("-", _SMALL, base="cmudict-small-coverage"),
