@@ -1,7 +1,7 @@
 """Train a recipe, evaluate it, and append what came out to `results.jsonl`.
 
     python recipes/run.py cmudict --out ~/runs/cmudict     # resumes where it was stopped
-    python recipes/run.py --table                          # README.md's table from results.jsonl alone
+    python recipes/run.py --table                          # README.md's tables from results.jsonl alone
     python recipes/run.py --list
 
 Needs the installed package and the data, found through the environment variable SEQ2X_DATA. What is made of it lies in
@@ -26,6 +26,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import adapters
+import tables
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.jsonl"
@@ -276,7 +277,7 @@ def train(name: str, out: Path, extra: Sequence[str]) -> None:
     row["versions"] = {package: version(package) for package in ("torch", "tokenizers", "sacrebleu")}
     with RESULTS.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    write_table()
+    tables.write(RESULTS, _bases())
     print(json.dumps(row, ensure_ascii=False, indent=2))
 
 
@@ -308,35 +309,9 @@ def _trained(run: Path) -> dict[str, object]:
     }
 
 
-def write_table() -> None:
-    """README.md's table, from results.jsonl alone; the last run of a recipe and seed counts."""
-    rows = [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()] if RESULTS.exists() else []
-    newest = {(row["recipe"], row["seed"]): row for row in rows}
-    lines = [
-        "| recipe | test set (items) | result [95 % interval] | published "
-        "| steps | minutes | trained on | precision | parameters | seed | commit |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for (name, seed), row in sorted(newest.items()):
-        cpu = row.get("device", "cpu") == "cpu"
-        processor = row.get("processor", "CPU").replace("(R)", "")
-        where = f"{processor}, threads: {row.get('threads', 2)}" if cpu else row["device"]
-        for test, values in row["tests"].items():
-            scores = "; ".join(
-                f"{metric} {value['value']:.2f} [{value['interval'][0]:.2f}-{value['interval'][1]:.2f}]"
-                for metric, value in values.items()
-                if metric != "items"
-            )
-            lines.append(
-                f"| `{name}` | {test} ({values['items']:,}) | {scores} | {row['published']} | {row['steps']:,} "
-                f"| {row['train_seconds'] / 60:.0f} | {where} | {row.get('precision', 'bf16')} "
-                f"| {row['parameters'] / 1e6:.1f} M | {seed} | {row['commit']} |"
-            )
-    readme = HERE / "README.md"
-    before, _, rest = readme.read_text(encoding="utf-8").partition("<!-- table -->\n")
-    _, _, after = rest.partition("<!-- /table -->")
-    table = "\n".join(lines) + "\n"
-    readme.write_text(f"{before}<!-- table -->\n{table}<!-- /table -->{after}", encoding="utf-8")
+def _bases() -> dict[str, str]:
+    """Every recipe that has one -> its base."""
+    return {name: recipe.base for name, recipe in RECIPES.items() if recipe.base}
 
 
 def main() -> None:
@@ -348,7 +323,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true")
     arguments, extra = parser.parse_known_args()
     if arguments.table:
-        write_table()
+        tables.write(RESULTS, _bases())
     elif arguments.recipe is None or arguments.list:
         for name, recipe in RECIPES.items():
             print(f"{name:32} published: {recipe.published}")
